@@ -1,0 +1,70 @@
+//! The Majordomo protocols as data: what a message means, and which frames say it.
+//!
+//! Majordomo (MDP) joins clients to workers through a broker. It is two
+//! sub-protocols on one ROUTER socket: MDP/Client between client and broker, and
+//! MDP/Worker between worker and broker. Two published versions differ in their
+//! frames and hardly in their meaning: MDP/0.1 is ZeroMQ RFC 7, MDP/0.2 is RFC 18.
+//! Here a message of either version decodes to the same command, and a command
+//! encodes to either version.
+//!
+//! | sub-protocol | direction | commands | type |
+//! |---|---|---|---|
+//! | MDP/Client | client to broker | REQUEST | [`client::ToBroker`] |
+//! | MDP/Client | broker to client | PARTIAL, FINAL | [`client::FromBroker`] |
+//! | MDP/Worker | worker to broker | READY, PARTIAL, FINAL, HEARTBEAT, DISCONNECT | [`worker::ToBroker`] |
+//! | MDP/Worker | broker to worker | REQUEST, HEARTBEAT, DISCONNECT | [`worker::FromBroker`] |
+//!
+//! The REPLY of MDP/0.1 is a FINAL here: a reply of exactly one message.
+//!
+//! This crate opens no socket, reads no clock, starts no thread and logs nothing.
+//! Decoding is total: any list of frames gives a command or a [`DecodeError`] that
+//! names the frame, what was expected there and what was found.
+//!
+//! # Example
+//!
+//! ```
+//! use majordomo_protocol::{client, Body, Frames, Message, ServiceName, Version};
+//!
+//! // What a client puts on its DEALER socket:
+//! let request = client::ToBroker::Request {
+//!     service: ServiceName::new("echo")?,
+//!     body: Body::from("hello"),
+//! };
+//! let frames = request.encode(Version::V0_2);
+//! assert_eq!(frames, [&b"MDPC02"[..], b"\x01", b"echo", b"hello"]);
+//!
+//! // What a broker reads from it, after the identity frame:
+//! match Message::decode(Frames::new(frames))? {
+//!     Message::Client { version, command: client::ToBroker::Request { service, body }, .. } => {
+//!         assert_eq!(version, Version::V0_2);
+//!         assert_eq!(service.as_str(), "echo");
+//!         assert_eq!(body.frames(), ["hello".as_bytes()]);
+//!     }
+//!     Message::Worker { .. } => unreachable!("the header says MDPC02"),
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Modules
+//!
+//! - [`client`], [`worker`]: the two sub-protocols.
+//! - [`mmi`]: the names and codes of the broker's own services (RFC 8), and the
+//!   JSON report that `mmi.broker` answers.
+
+mod body;
+pub mod client;
+mod error;
+mod frames;
+mod header;
+mod message;
+pub mod mmi;
+mod names;
+pub mod worker;
+
+pub use body::Body;
+pub use error::{DecodeError, Excerpt, Expected, Found, Inexpressible};
+pub use frames::{Frame, Frames, dump};
+pub use message::Message;
+pub use names::{
+    ClientAddress, InvalidServiceName, PeerId, SERVICE_NAME_BYTES_MAX, ServiceName, Version,
+};

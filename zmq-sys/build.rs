@@ -1,0 +1,66 @@
+//! Compiles libzmq with CURVE, or finds the system's if `ZMQ_SYS_SYSTEM` is set.
+
+use std::env;
+
+/// What libzmq's own configure finds on Linux with glibc. zeromq-src does not
+/// run it and leaves all of these out. One line per reason.
+const LINUX_GLIBC: [&str; 10] = [
+    // Timeouts do not follow the wall clock.
+    "HAVE_CLOCK_GETTIME",
+    // A thread is woken through one eventfd instead of two sockets.
+    "ZMQ_HAVE_EVENTFD ZMQ_HAVE_EVENTFD_CLOEXEC",
+    // Child processes inherit none of the descriptors.
+    "HAVE_ACCEPT4 ZMQ_HAVE_SOCK_CLOEXEC ZMQ_HAVE_O_CLOEXEC ZMQ_IOTHREAD_POLLER_USE_EPOLL_CLOEXEC",
+    // The keepalive options are accepted either way, but do nothing without these.
+    "ZMQ_HAVE_SO_KEEPALIVE ZMQ_HAVE_TCP_KEEPCNT ZMQ_HAVE_TCP_KEEPIDLE ZMQ_HAVE_TCP_KEEPINTVL",
+    // More socket options that need them to have an effect.
+    "ZMQ_HAVE_SO_BINDTODEVICE ZMQ_HAVE_SO_PEERCRED ZMQ_HAVE_SO_PRIORITY ZMQ_HAVE_BUSY_POLL",
+    // Endpoints can name a network interface: tcp://lo:*, tcp://[fe80::1%eth0]:5555.
+    "ZMQ_HAVE_IFADDRS HAVE_IF_NAMETOINDEX",
+    // ipc://* gets a directory of its own, closed to other users.
+    "HAVE_MKDTEMP",
+    // The I/O threads carry names and can be pinned to CPUs.
+    "ZMQ_HAVE_PTHREAD_SETNAME_2 ZMQ_HAVE_PTHREAD_SET_AFFINITY",
+    // Queues between threads keep to their own cache lines; neither works alone.
+    "HAVE_POSIX_MEMALIGN=1 ZMQ_CACHELINE_SIZE=64",
+    // C++11: noexcept, override, final.
+    "ZMQ_HAVE_NOEXCEPT",
+    // Not HAVE_FORK: it costs a getpid() at every wake-up.
+];
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=ZMQ_SYS_SYSTEM");
+    if env::var_os("ZMQ_SYS_SYSTEM").is_some() {
+        if let Err(error) = pkg_config::Config::new()
+            .atleast_version("4.2")
+            .probe("libzmq")
+        {
+            panic!("ZMQ_SYS_SYSTEM is set, but the system has no libzmq to offer: {error}");
+        }
+        return;
+    }
+
+    let is = |key, value| env::var(key).is_ok_and(|set| set == value);
+    if is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu") {
+        let mut flags = env::var("CXXFLAGS").unwrap_or_default();
+        for define in LINUX_GLIBC.iter().flat_map(|line| line.split(' ')) {
+            flags += " -D";
+            flags += define;
+        }
+        // SAFETY: this process has no other thread yet.
+        unsafe { env::set_var("CXXFLAGS", flags) };
+    }
+    zeromq_src::Build::new()
+        .with_libsodium(Some(zeromq_src::LibLocation::new(
+            sodium("DEP_SODIUM_LIB"),
+            sodium("DEP_SODIUM_INCLUDE"),
+        )))
+        .build();
+}
+
+/// A directory that libsodium-sys-stable made while it compiled libsodium.
+fn sodium(key: &str) -> String {
+    env::var(key).unwrap_or_else(|_| {
+        panic!("no {key}: unset SODIUM_LIB_DIR and SODIUM_USE_PKG_CONFIG, or set ZMQ_SYS_SYSTEM")
+    })
+}
