@@ -2,8 +2,10 @@
 
 use std::env;
 
-/// What libzmq's own configure finds on Linux with glibc. zeromq-src does not
-/// run it and leaves all of these out. One line per reason.
+use zeromq_src::LibLocation;
+
+/// What libzmq's own configure finds on Linux with glibc. zeromq-src skips it and
+/// leaves all of these out. HAVE_FORK is not wanted: a getpid() per wake-up.
 const LINUX_GLIBC: [&str; 10] = [
     // Timeouts do not follow the wall clock.
     "HAVE_CLOCK_GETTIME",
@@ -13,7 +15,7 @@ const LINUX_GLIBC: [&str; 10] = [
     "HAVE_ACCEPT4 ZMQ_HAVE_SOCK_CLOEXEC ZMQ_HAVE_O_CLOEXEC ZMQ_IOTHREAD_POLLER_USE_EPOLL_CLOEXEC",
     // The keepalive options are accepted either way, but do nothing without these.
     "ZMQ_HAVE_SO_KEEPALIVE ZMQ_HAVE_TCP_KEEPCNT ZMQ_HAVE_TCP_KEEPIDLE ZMQ_HAVE_TCP_KEEPINTVL",
-    // More socket options that need them to have an effect.
+    // Further socket options: without these they are ignored or unknown.
     "ZMQ_HAVE_SO_BINDTODEVICE ZMQ_HAVE_SO_PEERCRED ZMQ_HAVE_SO_PRIORITY ZMQ_HAVE_BUSY_POLL",
     // Endpoints can name a network interface: tcp://lo:*, tcp://[fe80::1%eth0]:5555.
     "ZMQ_HAVE_IFADDRS HAVE_IF_NAMETOINDEX",
@@ -21,22 +23,18 @@ const LINUX_GLIBC: [&str; 10] = [
     "HAVE_MKDTEMP",
     // The I/O threads carry names and can be pinned to CPUs.
     "ZMQ_HAVE_PTHREAD_SETNAME_2 ZMQ_HAVE_PTHREAD_SET_AFFINITY",
-    // Queues between threads keep to their own cache lines; neither works alone.
+    // Queues between threads start on a cache line. Neither works alone.
     "HAVE_POSIX_MEMALIGN=1 ZMQ_CACHELINE_SIZE=64",
-    // C++11: noexcept, override, final.
+    // The compiler knows C++11: noexcept, override, deleted copies.
     "ZMQ_HAVE_NOEXCEPT",
-    // Not HAVE_FORK: it costs a getpid() at every wake-up.
 ];
 
 fn main() {
     println!("cargo::rerun-if-env-changed=ZMQ_SYS_SYSTEM");
     if env::var_os("ZMQ_SYS_SYSTEM").is_some() {
-        if let Err(error) = pkg_config::Config::new()
-            .atleast_version("4.2")
-            .probe("libzmq")
-        {
-            panic!("ZMQ_SYS_SYSTEM is set, but the system has no libzmq to offer: {error}");
-        }
+        let mut system = pkg_config::Config::new();
+        let found = system.atleast_version("4.2").probe("libzmq");
+        found.unwrap_or_else(|error| panic!("ZMQ_SYS_SYSTEM is set, but {error}"));
         return;
     }
 
@@ -50,17 +48,10 @@ fn main() {
         // SAFETY: this process has no other thread yet.
         unsafe { env::set_var("CXXFLAGS", flags) };
     }
-    zeromq_src::Build::new()
-        .with_libsodium(Some(zeromq_src::LibLocation::new(
-            sodium("DEP_SODIUM_LIB"),
-            sodium("DEP_SODIUM_INCLUDE"),
-        )))
-        .build();
-}
 
-/// A directory that libsodium-sys-stable made while it compiled libsodium.
-fn sodium(key: &str) -> String {
-    env::var(key).unwrap_or_else(|_| {
-        panic!("no {key}: unset SODIUM_LIB_DIR and SODIUM_USE_PKG_CONFIG, or set ZMQ_SYS_SYSTEM")
-    })
+    // Set by libsodium-sys-stable, if it compiled libsodium.
+    let [lib, include] = ["DEP_SODIUM_LIB", "DEP_SODIUM_INCLUDE"].map(|key| {
+        env::var(key).expect("neither SODIUM_LIB_DIR nor SODIUM_USE_PKG_CONFIG may be set")
+    });
+    zeromq_src::Build::new().with_libsodium(Some(LibLocation::new(lib, include))).build();
 }
