@@ -1,1 +1,40 @@
+//! The Majordomo service broker: the library under the process `majordomo-broker`.
 //!
+//! Clients ask for a service by name; the broker hands each request to one of the
+//! workers that registered for that name, and to another one when that worker is
+//! lost. It speaks MDP/0.1 (ZeroMQ RFC 7), MDP/0.2 (RFC 18) and MMI (RFC 8).
+//!
+//! Most people run the process. This library is for those who want a broker inside
+//! their own program, most often in a test: see [`Broker`].
+//!
+//! # The way of one request
+//!
+//! Each step is one function in one file, with a type on either side.
+//!
+//! 1. [`server`] receives the frames of a message within limits, and decodes them
+//!    to a [`Message`](majordomo_protocol::Message).
+//! 2. It tells the [`engine`] as an [`Event`](engine::Event).
+//! 3. The engine finds the service, and an idle worker or a place in the queue.
+//! 4. It says so as an [`Action`](engine::Action), at once or when a worker is free.
+//! 5. The server encodes the command in the worker's version, and sends it.
+//! 6. The worker's reply takes the same way back.
+//!
+//! The engine decides and touches nothing; the server touches sockets and decides
+//! nothing. [`config`] has every knob; [`stats`] every counter.
+
+pub mod args;
+pub mod config;
+mod embedded;
+pub mod endpoint;
+pub mod engine;
+mod frame;
+mod ipc_file;
+mod journal;
+pub mod log_gate;
+pub mod logging;
+mod router;
+pub mod server;
+pub mod stats;
+pub mod trace;
+
+pub use embedded::Broker;

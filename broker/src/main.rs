@@ -1,1 +1,57 @@
-fn main() {}
+//! The process: flags, configuration, logging, signals, serve, exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use majordomo_broker::args::{self, Command};
+use majordomo_broker::config::Config;
+use majordomo_broker::logging;
+use majordomo_broker::server::Server;
+
+const NAME: &str = "majordomo-broker";
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let command = match args::parse(std::env::args_os(), std::env::vars_os()) {
+        Ok(command) => command,
+        Err(error) => return fail(WRONG_USAGE, error.into()),
+    };
+    let done = match command {
+        Command::Print(text) => {
+            print(&text);
+            Ok(())
+        }
+        Command::Run(config) => run(&config),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(FAILED, error),
+    }
+}
+
+fn run(config: &Config) -> anyhow::Result<()> {
+    logging::init(config).context("cannot set up logging")?;
+    let server = Server::bind(config)?;
+    server.stop_handle().stop_on_signals().context("cannot handle signals")?;
+    print(&format!("{NAME}: ready on {}\n", server.endpoints().join(" ")));
+    let counters = server.run()?;
+    log::info!(
+        requests = counters.requests_received, answered = counters.requests_answered;
+        "stopped"
+    );
+    Ok(())
+}
+
+/// A reader that has gone away is no reason to stop a broker.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn fail(code: u8, error: anyhow::Error) -> ExitCode {
+    // As `print`: if nobody reads this, the exit code still says it.
+    let _ = writeln!(std::io::stderr(), "{NAME}: {error:#}");
+    ExitCode::from(code)
+}

@@ -34,6 +34,11 @@ impl<F: Frame> Body<F> {
         self.0
     }
 
+    /// Puts the frames of `more` behind these.
+    pub fn append(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+
     /// Bytes in all frames together.
     pub fn size(&self) -> usize {
         self.0.iter().map(|frame| frame.len()).sum()

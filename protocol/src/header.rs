@@ -45,8 +45,16 @@ pub(crate) fn read<F: Frame>(
     };
     let envelope = frames.take(depth);
     frames.take(1);
-    let sub_protocol = frames
-        .read(Expected::Header("MDPC01 or MDPW01"), |frame| of_version(frame, Version::V0_1))?;
+    // Only a client has an envelope: nothing could go back in front of what a
+    // worker is sent.
+    let (expected, worker) = match depth {
+        0 => ("MDPC01 or MDPW01", true),
+        _ => ("MDPC01", false),
+    };
+    let sub_protocol = frames.read(Expected::Header(expected), |frame| {
+        of_version(frame, Version::V0_1)
+            .filter(|sub_protocol| worker || *sub_protocol == SubProtocol::Client)
+    })?;
     Ok((envelope, sub_protocol, Version::V0_1))
 }
 

@@ -1,0 +1,204 @@
+//! Layers of values, each over the ones before, until a [`Config`] comes of them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use toml::{Spanned, Value};
+
+use super::error::{ConfigError, Origin};
+use super::keys::{self, Key, VARIABLE_PREFIX};
+use super::{Config, KEYS, render};
+
+/// Takes values key by key. A value replaces what was set before for that key, a list
+/// as a whole. The first fault is kept and told by [`ConfigBuilder::build`].
+///
+/// The broker's process reads defaults, then a file, then the environment, then
+/// flags. A program that embeds a broker takes what it wants of that.
+#[derive(Debug, Default)]
+pub struct ConfigBuilder {
+    config: Config,
+    /// Where each key that is not at its default was set.
+    origins: BTreeMap<&'static str, Origin>,
+    error: Option<ConfigError>,
+}
+
+impl ConfigBuilder {
+    /// Reads a TOML file of keys and values. Blocks while it reads.
+    #[must_use]
+    pub fn file(mut self, path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref();
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.toml(path, &text),
+            Err(source) => {
+                self.fail(ConfigError::Unreadable { path: path.to_owned(), source });
+                self
+            }
+        }
+    }
+
+    /// Reads keys and values from TOML text. Errors name `path`.
+    #[must_use]
+    pub fn toml(mut self, path: impl Into<PathBuf>, text: &str) -> Self {
+        let path = path.into();
+        let origin = |offset: usize| {
+            let before = text.get(..offset).unwrap_or(text);
+            Origin::File { path: path.clone(), line: before.matches('\n').count() + 1 }
+        };
+        match toml::from_str::<BTreeMap<Spanned<String>, Value>>(text) {
+            Ok(table) => {
+                // In the order of the file, so that its first fault is told first.
+                let mut entries: Vec<_> = table.into_iter().collect();
+                entries.sort_by_key(|(key, _)| key.span().start);
+                for (key, value) in entries {
+                    self.put(key.get_ref(), &value, origin(key.span().start));
+                }
+            }
+            Err(error) => self.fail(ConfigError::Syntax {
+                origin: origin(error.span().map_or(0, |span| span.start)),
+                message: error.message().trim().replace('\n', ", "),
+            }),
+        }
+        self
+    }
+
+    /// Reads the environment variables that begin with [`VARIABLE_PREFIX`], and no
+    /// others. Values of a list are separated by commas.
+    #[must_use]
+    pub fn environment<K, V>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        for (name, value) in variables {
+            let Ok(name) = name.into().into_string() else { continue };
+            let Some(key) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
+            if is_service_link(key) {
+                continue;
+            }
+            let key = key.to_lowercase();
+            // What is not UTF-8 is no value of any key, and shows in the error.
+            let value = value.into().to_string_lossy().into_owned();
+            let value = Key::find(&key).map_or(Value::String(value.clone()), |k| k.read(&value));
+            self.put(&key, &value, Origin::Variable(name));
+        }
+        self
+    }
+
+    /// Sets a key to a value of the type that a file has for it: a number, a text, a
+    /// truth, a list of texts.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.put(key, &value.into(), Origin::Program);
+        self
+    }
+
+    /// Listens on `endpoint`, and on those of earlier calls of this method; what other
+    /// layers said of endpoints is replaced.
+    #[must_use]
+    pub fn bind(self, endpoint: impl AsRef<str>) -> Self {
+        let mut endpoints: Vec<String> = Vec::new();
+        if self.origins.get("bind") == Some(&Origin::Program) {
+            endpoints.extend(self.config.bind.iter().map(|bound| bound.as_str().to_owned()));
+        }
+        endpoints.push(endpoint.as_ref().to_owned());
+        self.set("bind", endpoints)
+    }
+
+    /// Takes the texts given with the flag of `key`; several only for a list.
+    #[must_use]
+    pub(crate) fn flag<'a>(
+        mut self,
+        key: &'static Key,
+        texts: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let value = match key.is_list() {
+            true => keys::list(texts),
+            false => texts.last().map_or(Value::String(String::new()), |text| key.read(text)),
+        };
+        self.put(key.name(), &value, Origin::Flag(key.flag()));
+        self
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    ///
+    /// The first fault of the values given, or else a contradiction between them.
+    pub fn build(mut self) -> Result<Config, ConfigError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        for key in KEYS {
+            let Some(bound) = key.at_most().and_then(Key::find) else { continue };
+            let (value, bound_value) =
+                (key.number(&mut self.config), bound.number(&mut self.config));
+            if value > bound_value {
+                let origin =
+                    |key: &Key| self.origins.get(key.name()).cloned().unwrap_or(Origin::Default);
+                return Err(ConfigError::Contradiction {
+                    key: key.name(),
+                    value,
+                    origin: origin(key),
+                    bound: bound.name(),
+                    bound_value,
+                    bound_origin: origin(bound),
+                });
+            }
+        }
+        Ok(self.config)
+    }
+
+    fn put(&mut self, name: &str, value: &Value, origin: Origin) {
+        let Some(key) = Key::find(name) else {
+            let nearest = nearest(name);
+            return self.fail(ConfigError::UnknownKey { origin, key: name.to_owned(), nearest });
+        };
+        match key.put(&mut self.config, value) {
+            Ok(()) => {
+                self.origins.insert(key.name(), origin);
+            }
+            Err(rule) => {
+                let found = render::on_a_line(value);
+                self.fail(ConfigError::Value { origin, key: key.name(), found, rule });
+            }
+        }
+    }
+
+    fn fail(&mut self, error: ConfigError) {
+        self.error.get_or_insert(error);
+    }
+}
+
+/// Whether Kubernetes made the variable, as it does in every pod beside a Service
+/// named `majordomo-broker`: `…_SERVICE_HOST`, `…_SERVICE_PORT…`, `…_PORT…`.
+fn is_service_link(key: &str) -> bool {
+    key == "PORT" || ["SERVICE_HOST", "SERVICE_PORT", "PORT_"].iter().any(|p| key.starts_with(p))
+}
+
+/// The key most like `name`, unless more than half of it would have to change.
+fn nearest(name: &str) -> Option<&'static str> {
+    let name = name.to_lowercase().replace('-', "_");
+    let changes = |key: &Key| distance(&name, key.name());
+    KEYS.iter()
+        .min_by_key(|key| changes(key))
+        .filter(|key| changes(key) * 2 <= key.name().len())
+        .map(Key::name)
+}
+
+/// How many characters must be added, removed or replaced to make `a` into `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (pair, to) in row.windows(2).zip(&b) {
+            let (diagonal, above) = (pair[0], pair[1]);
+            left = (diagonal + usize::from(from != *to)).min(above + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}

@@ -1,0 +1,105 @@
+//! What can be wrong with a configuration, and where the fault stands.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// A configuration file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line of the key, from 1.
+        line: usize,
+    },
+    /// An environment variable, by its name.
+    Variable(String),
+    /// A flag, without its dashes.
+    Flag(String),
+    /// The program that embeds the broker.
+    Program,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Variable(name) => write!(f, "environment variable {name}"),
+            Origin::Flag(name) => write!(f, "flag --{name}"),
+            Origin::Program => f.write_str("set by the program"),
+        }
+    }
+}
+
+/// A configuration that cannot be. The fault is always the one's who wrote it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// There is no such key. Remove or correct it.
+    #[error("{origin}: unknown key {key}{}", suggestion(*nearest))]
+    UnknownKey {
+        /// Where it stands.
+        origin: Origin,
+        /// What was written.
+        key: String,
+        /// The key that may have been meant.
+        nearest: Option<&'static str>,
+    },
+    /// A key has a value that it does not take. Give it another.
+    #[error("{origin}: {key} = {found}: {rule}")]
+    Value {
+        /// Where it stands.
+        origin: Origin,
+        /// The key.
+        key: &'static str,
+        /// What was written.
+        found: String,
+        /// What was expected.
+        rule: String,
+    },
+    /// Two values, each of them possible, cannot both be. Change one.
+    #[error(
+        "{key} = {value} ({origin}) is more than {bound} = {bound_value} ({bound_origin}): \
+         {key} must be at most {bound}"
+    )]
+    Contradiction {
+        /// The key that is too high.
+        key: &'static str,
+        /// Its value.
+        value: u64,
+        /// Where it stands.
+        origin: Origin,
+        /// The key that bounds it.
+        bound: &'static str,
+        /// The value of that.
+        bound_value: u64,
+        /// Where that stands.
+        bound_origin: Origin,
+    },
+    /// A file cannot be read. Correct its path or its rights.
+    #[error("{}: cannot read the configuration file", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is no TOML. Correct it.
+    #[error("{origin}: {message}")]
+    Syntax {
+        /// Where.
+        origin: Origin,
+        /// What the TOML parser said.
+        message: String,
+    },
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map(|key| format!("; did you mean {key}?")).unwrap_or_default()
+}

@@ -1,0 +1,356 @@
+//! The table of all keys: defaults, ranges, meanings and reasons.
+//!
+//! Validation, flags, environment variables, the commented file that
+//! `--print-config` prints and the reference in docs/operating.md all come from it,
+//! so none of them can say something else than another.
+
+use super::keys::{Key, Kind};
+use crate::logging;
+
+const ENDPOINTS: &str = "Endpoints";
+const HEARTBEATS: &str = "Heartbeats";
+const REQUESTS: &str = "Requests";
+const PEERS: &str = "Services and peers";
+const MESSAGES: &str = "Messages";
+const SOCKETS: &str = "Sockets";
+const LOGGING: &str = "Logging";
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// Every key, in the order in which files and help texts have them.
+pub static KEYS: &[Key] = &[
+    Key {
+        name: "bind",
+        heading: ENDPOINTS,
+        kind: Kind::Endpoints {
+            default: &["tcp://127.0.0.1:5555"],
+            field: |config| &mut config.bind,
+        },
+        about: "Endpoints to listen on: tcp://HOST:PORT, ipc://PATH or inproc://NAME.",
+        reason: "Clients and workers share them. Port 0 or * lets the system choose; \
+                 tcp://*:5555 listens on all interfaces, without authentication.",
+    },
+    Key {
+        name: "backlog",
+        heading: ENDPOINTS,
+        kind: Kind::Number {
+            unit: "connections",
+            default: 1_024,
+            range: 1..=65_535,
+            at_most: None,
+            field: |config| &mut config.backlog,
+        },
+        about: "Connections that may wait to be accepted, for each endpoint.",
+        reason: "Beyond it connecting peers have to try again. The system may set a lower bound \
+                 (net.core.somaxconn).",
+    },
+    Key {
+        name: "heartbeat_interval_ms",
+        heading: HEARTBEATS,
+        kind: Kind::Number {
+            unit: "ms",
+            default: 2_500,
+            range: 10..=3_600_000,
+            at_most: None,
+            field: |config| &mut config.heartbeat_interval_ms,
+        },
+        about: "Time between two heartbeats to a worker.",
+        reason: "Set the workers to the same. Shorter finds a dead worker sooner, and costs a \
+                 message per worker and interval.",
+    },
+    Key {
+        name: "heartbeat_liveness",
+        heading: HEARTBEATS,
+        kind: Kind::Number {
+            unit: "intervals",
+            default: 3,
+            range: 2..=100,
+            at_most: None,
+            field: |config| &mut config.heartbeat_liveness,
+        },
+        about: "Intervals of silence after which a worker counts as lost.",
+        reason: "Its request then goes to another worker. More forgives a slow network; the RFCs \
+                 advise 3 to 5.",
+    },
+    Key {
+        name: "request_expiry_ms",
+        heading: REQUESTS,
+        kind: Kind::Number {
+            unit: "ms",
+            default: 60_000,
+            range: 1..=604_800_000,
+            at_most: None,
+            field: |config| &mut config.request_expiry_ms,
+        },
+        about: "How long a request waits for a worker.",
+        reason: "After that it is dropped and its client's timeout runs out. Longer than your \
+                 clients wait is of no use.",
+    },
+    Key {
+        name: "attempts_max",
+        heading: REQUESTS,
+        kind: Kind::Number {
+            unit: "attempts",
+            default: 3,
+            range: 1..=1_000,
+            at_most: None,
+            field: |config| &mut config.attempts_max,
+        },
+        about: "How often a request is handed to a worker, when its workers are lost.",
+        reason: "After that it is dropped, so that a request that kills workers ends. 1 hands it \
+                 out once only.",
+    },
+    Key {
+        name: "shutdown_ms",
+        heading: REQUESTS,
+        kind: Kind::Number {
+            unit: "ms",
+            default: 5_000,
+            range: 0..=3_600_000,
+            at_most: None,
+            field: |config| &mut config.shutdown_ms,
+        },
+        about: "Time that running requests get to end when the broker is told to stop.",
+        reason: "What still runs after that is dropped. 0 stops at once.",
+    },
+    Key {
+        name: "requests_max",
+        heading: REQUESTS,
+        kind: Kind::Number {
+            unit: "requests",
+            default: 1_000_000,
+            range: 1..=100_000_000,
+            at_most: None,
+            field: |config| &mut config.requests_max,
+        },
+        about: "Requests that may wait or run, in all.",
+        reason: "Further ones are dropped and counted.",
+    },
+    Key {
+        name: "requests_per_service_max",
+        heading: REQUESTS,
+        kind: Kind::Number {
+            unit: "requests",
+            default: 100_000,
+            range: 1..=100_000_000,
+            at_most: Some("requests_max"),
+            field: |config| &mut config.requests_per_service_max,
+        },
+        about: "Requests that may wait for one service.",
+        reason: "Further ones are dropped and counted, so that a service whose workers hang \
+                 cannot take all places.",
+    },
+    Key {
+        name: "requests_per_client_max",
+        heading: REQUESTS,
+        kind: Kind::Number {
+            unit: "requests",
+            default: 100_000,
+            range: 1..=100_000_000,
+            at_most: Some("requests_max"),
+            field: |config| &mut config.requests_per_client_max,
+        },
+        about: "Requests of one client that may wait or run.",
+        reason: "Further ones are dropped and counted, so that one client cannot take all places.",
+    },
+    Key {
+        name: "bytes_max",
+        heading: REQUESTS,
+        kind: Kind::Number {
+            unit: "bytes",
+            default: GIB,
+            range: KIB..=TIB,
+            at_most: None,
+            field: |config| &mut config.bytes_max,
+        },
+        about: "Bytes that all requests and kept reply parts may hold.",
+        reason: "A request beyond it is dropped and counted. It bounds the broker's memory; \
+                 bookkeeping and what is being sent come on top.",
+    },
+    Key {
+        name: "partial_bytes_max",
+        heading: REQUESTS,
+        kind: Kind::Number {
+            unit: "bytes",
+            default: 16 * MIB,
+            range: 0..=TIB,
+            at_most: Some("bytes_max"),
+            field: |config| &mut config.partial_bytes_max,
+        },
+        about: "Bytes of PARTIAL replies kept for one request of a client whose version has none.",
+        reason: "Such a client gets all parts with the final one. A request whose parts are more \
+                 is dropped and counted.",
+    },
+    Key {
+        name: "services_max",
+        heading: PEERS,
+        kind: Kind::Number {
+            unit: "services",
+            default: 100_000,
+            range: 1..=10_000_000,
+            at_most: None,
+            field: |config| &mut config.services_max,
+        },
+        about: "Services that may be known: those with a worker or a waiting request.",
+        reason: "A request for a further one is dropped and counted; its worker is told to \
+                 DISCONNECT.",
+    },
+    Key {
+        name: "services_idle_max",
+        heading: PEERS,
+        kind: Kind::Number {
+            unit: "services",
+            default: 10_000,
+            range: 0..=10_000_000,
+            at_most: Some("services_max"),
+            field: |config| &mut config.services_idle_max,
+        },
+        about: "Services that may have waiting requests but no worker.",
+        reason: "A request for a further one is dropped and counted, so that made-up names fill \
+                 no memory. 0 keeps no request for a service without a worker.",
+    },
+    Key {
+        name: "workers_max",
+        heading: PEERS,
+        kind: Kind::Number {
+            unit: "workers",
+            default: 100_000,
+            range: 1..=10_000_000,
+            at_most: None,
+            field: |config| &mut config.workers_max,
+        },
+        about: "Workers that may be registered.",
+        reason: "A further one is told to DISCONNECT and may try again.",
+    },
+    Key {
+        name: "clients_max",
+        heading: PEERS,
+        kind: Kind::Number {
+            unit: "clients",
+            default: 100_000,
+            range: 1..=10_000_000,
+            at_most: None,
+            field: |config| &mut config.clients_max,
+        },
+        about: "Clients that may have a request waiting or running.",
+        reason: "A request of a further one is dropped and counted.",
+    },
+    Key {
+        name: "message_bytes_max",
+        heading: MESSAGES,
+        kind: Kind::Number {
+            unit: "bytes",
+            default: 128 * MIB,
+            range: KIB..=4 * GIB,
+            at_most: Some("bytes_max"),
+            field: |config| &mut config.message_bytes_max,
+        },
+        about: "Bytes that one message may have, all its frames together.",
+        reason: "A larger one is dropped as invalid. The connection that sends a single frame \
+                 above it is closed.",
+    },
+    Key {
+        name: "frames_max",
+        heading: MESSAGES,
+        kind: Kind::Number {
+            unit: "frames",
+            default: 1_024,
+            range: 8..=65_536,
+            at_most: None,
+            field: |config| &mut config.frames_max,
+        },
+        about: "Frames that one message may have.",
+        reason: "One with more is dropped as invalid.",
+    },
+    Key {
+        name: "io_threads",
+        heading: SOCKETS,
+        kind: Kind::Number {
+            unit: "threads",
+            default: 1,
+            range: 1..=64,
+            at_most: None,
+            field: |config| &mut config.io_threads,
+        },
+        about: "Threads that move bytes between the network and the broker.",
+        reason: "One is enough until it keeps a core busy. More help only if there are cores to \
+                 spare.",
+    },
+    Key {
+        name: "drain_max",
+        heading: SOCKETS,
+        kind: Kind::Number {
+            unit: "messages",
+            default: 1_000,
+            range: 1..=1_000_000,
+            at_most: None,
+            field: |config| &mut config.drain_max,
+        },
+        about: "Messages read in a row before what they caused is sent.",
+        reason: "Fewer shorten the wait of the first under load; more take less work in all.",
+    },
+    Key {
+        name: "receive_queue_max",
+        heading: SOCKETS,
+        kind: Kind::Number {
+            unit: "messages",
+            default: 1_000,
+            range: 1..=10_000_000,
+            at_most: None,
+            field: |config| &mut config.receive_queue_max,
+        },
+        about: "Messages of one peer that may be unread.",
+        reason: "Beyond it the peer's connection is held back until the broker has caught up; \
+                 nothing is lost.",
+    },
+    Key {
+        name: "send_queue_max",
+        heading: SOCKETS,
+        kind: Kind::Number {
+            unit: "messages",
+            default: 100_000,
+            range: 1..=10_000_000,
+            at_most: None,
+            field: |config| &mut config.send_queue_max,
+        },
+        about: "Messages that may be queued towards one peer that does not read them.",
+        reason: "Beyond it a reply is dropped and counted, and a worker is lost and its request \
+                 goes to another.",
+    },
+    Key {
+        name: "log",
+        heading: LOGGING,
+        kind: Kind::Text {
+            default: "info",
+            rule: "LEVEL or TARGET=LEVEL, separated by commas; LEVEL is off, error, warn, info, \
+                   debug or trace",
+            accepts: |text| logging::parse_filter(text).is_some(),
+            field: |config| &mut config.log,
+        },
+        about: "What is logged to standard error.",
+        reason: "debug shows what happens to workers and requests, such as \
+                 info,majordomo_broker=debug. RUST_LOG is not read.",
+    },
+    Key {
+        name: "log_format",
+        heading: LOGGING,
+        kind: Kind::Text {
+            default: "text",
+            rule: "text or json",
+            accepts: |text| matches!(text, "text" | "json"),
+            field: |config| &mut config.log_format,
+        },
+        about: "What a log line looks like.",
+        reason: "json is one object a line, for programs that collect logs.",
+    },
+    Key {
+        name: "trace",
+        heading: LOGGING,
+        kind: Kind::Switch { field: |config| &mut config.trace },
+        about: "Print every message frame by frame, whatever the log filter says.",
+        reason: "For finding out what a peer sends. Slow, and it shows what is in the bodies.",
+    },
+];

@@ -1,0 +1,275 @@
+//! All that the engine and whoever drives it ever say to each other.
+//!
+//! A new feature begins here, with a new variant; the compiler then lists what is
+//! left to do.
+
+use majordomo_protocol::{ClientAddress, PeerId, ServiceName, Version, client, worker};
+
+/// What a request or a reply carries, as far as the engine is concerned: it can be
+/// counted, kept and passed on, and never read.
+pub trait Payload: Clone {
+    /// Bytes in memory that keeping it costs, apart from bookkeeping.
+    fn size(&self) -> usize;
+
+    /// Puts the frames of `more` behind these.
+    fn append(&mut self, more: Self);
+}
+
+/// Who asked, and how an answer finds the way back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller<B> {
+    /// The connection the request came on.
+    pub peer: PeerId,
+    /// The version it was asked in, and is answered in.
+    pub version: Version,
+    /// The envelope stack (RFC 7): frames that go back in front of every answer.
+    pub envelope: Option<B>,
+}
+
+/// Something happened outside.
+#[derive(Clone, Debug)]
+pub enum Event<B> {
+    /// A client spoke. The service is not one of the broker's own.
+    FromClient {
+        /// Who, and the way back.
+        caller: Caller<B>,
+        /// What it wants.
+        command: client::ToBroker<B>,
+    },
+    /// A client asked one of the broker's own services.
+    Question {
+        /// Who, and the way back.
+        caller: Caller<B>,
+        /// The service it asked.
+        service: ServiceName,
+        /// What it wants to know.
+        question: Question,
+    },
+    /// A worker spoke.
+    FromWorker {
+        /// Its connection.
+        worker: PeerId,
+        /// The version it spoke in.
+        version: Version,
+        /// What it said.
+        command: worker::ToBroker<B>,
+    },
+    /// A message came that is no command of the protocol, and was dropped.
+    Invalid {
+        /// The connection it came on.
+        peer: PeerId,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// A command could not be sent to a worker: it is gone, or does not read.
+    WorkerUnreachable {
+        /// Its connection.
+        worker: PeerId,
+    },
+    /// An answer could not be sent to a client: it is gone, or does not read.
+    ClientUnreachable {
+        /// Its connection.
+        client: PeerId,
+    },
+    /// Shut down: take nothing new, let running requests end within the time set.
+    Stop,
+    /// Shut down without waiting for anything.
+    StopNow,
+}
+
+/// What an MMI request asks (RFC 8), read from its service and body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Is there a worker for this service? `None` when the body cannot be a name,
+    /// so that no worker can be there.
+    Service(Option<ServiceName>),
+    /// The state of the broker.
+    Broker,
+    /// Something this broker does not answer.
+    Unknown,
+}
+
+/// Why a message is invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// It does not decode.
+    Malformed,
+    /// It has more frames than `frames_max`.
+    FramesMax,
+    /// It has more bytes than `message_bytes_max`.
+    MessageBytesMax,
+}
+
+/// Something to do outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action<B> {
+    /// Send this to a client; report [`Event::ClientUnreachable`] if that fails.
+    ToClient {
+        /// Whom to answer.
+        caller: Caller<B>,
+        /// What to say.
+        command: client::FromBroker<B>,
+    },
+    /// Send this final answer of one of the broker's own services; report
+    /// [`Event::ClientUnreachable`] if that fails.
+    Answer {
+        /// Whom to answer.
+        caller: Caller<B>,
+        /// The service that was asked.
+        service: ServiceName,
+        /// The one frame of the answer.
+        text: String,
+    },
+    /// Send this to a worker; report [`Event::WorkerUnreachable`] if that fails.
+    ToWorker {
+        /// Its connection.
+        worker: PeerId,
+        /// The version it speaks.
+        version: Version,
+        /// What to say.
+        command: worker::FromBroker<B>,
+    },
+    /// Tell the operator.
+    Note(Note),
+    /// The engine has shut down: nothing runs, nobody is registered.
+    Stopped,
+}
+
+/// Something an operator may want to read about. What can be caused by a peer at
+/// will must be held back by the reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A worker registered.
+    WorkerRegistered {
+        /// Its connection.
+        worker: PeerId,
+        /// The version it speaks.
+        version: Version,
+        /// What it serves.
+        service: ServiceName,
+    },
+    /// A worker is registered no longer.
+    WorkerGone {
+        /// Its connection.
+        worker: PeerId,
+        /// What it served.
+        service: ServiceName,
+        /// Why.
+        reason: Gone,
+        /// The request it had, which waits again or is dropped.
+        request: Option<ClientAddress>,
+    },
+    /// A peer that is not registered said something only a registered worker may,
+    /// or a worker was turned away; it was told to DISCONNECT.
+    WorkerRefused {
+        /// Its connection.
+        worker: PeerId,
+        /// Why.
+        reason: RefusedWorker,
+    },
+    /// A request was handed to a worker. Only when requests are followed
+    /// ([`Settings::follow_requests`](super::Settings)).
+    RequestDispatched {
+        /// Its id: what the worker sees as client address.
+        request: ClientAddress,
+        /// The client's connection.
+        client: PeerId,
+        /// What was asked.
+        service: ServiceName,
+        /// Who got it.
+        worker: PeerId,
+        /// 1 for the first time it is handed out.
+        attempt: u32,
+    },
+    /// A request was answered. Only when requests are followed.
+    RequestAnswered {
+        /// Its id.
+        request: ClientAddress,
+        /// Who answered.
+        worker: PeerId,
+    },
+    /// A request will not be answered.
+    RequestDropped {
+        /// The client's connection.
+        client: PeerId,
+        /// What was asked.
+        service: ServiceName,
+        /// Its id, if it was accepted at all.
+        request: Option<ClientAddress>,
+        /// Why.
+        reason: Dropped,
+    },
+    /// An answer could not be sent to its client.
+    ReplyUnsent {
+        /// The client's connection.
+        client: PeerId,
+    },
+    /// The engine was not driven for longer than it asked for, so nobody's silence
+    /// counts until the peers had time to be heard again.
+    Late,
+}
+
+/// Why a worker is registered no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gone {
+    /// It was silent for heartbeat interval × liveness.
+    Silent,
+    /// It said DISCONNECT.
+    Disconnected,
+    /// A message could not be sent to it.
+    Unreachable,
+    /// It sent a valid command that it may not send now, such as a second READY
+    /// or a reply to a request it does not have.
+    Unexpected,
+    /// It sent an invalid message.
+    Invalid,
+    /// The broker shuts down.
+    Stopping,
+}
+
+/// Why a worker, or a stranger that speaks like one, was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RefusedWorker {
+    /// It spoke before READY: it is not, or no longer, registered.
+    Unregistered,
+    /// It asked for one of the broker's own services (RFC 8).
+    ReservedService,
+    /// There are `workers_max` workers.
+    WorkersMax,
+    /// There are `services_max` services, and its own is not among them.
+    ServicesMax,
+    /// The broker shuts down.
+    Stopping,
+}
+
+/// Why a request will not be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dropped {
+    /// `requests_max` requests wait or run.
+    RequestsMax,
+    /// `requests_per_service_max` requests wait for its service.
+    RequestsPerServiceMax,
+    /// Its client has `requests_per_client_max` requests waiting or running.
+    RequestsPerClientMax,
+    /// Waiting and running requests hold `bytes_max` bytes.
+    BytesMax,
+    /// There are `services_max` services, and its own is not among them.
+    ServicesMax,
+    /// There are `services_idle_max` services without a worker, and its own is
+    /// not among them.
+    ServicesIdleMax,
+    /// `clients_max` clients have a request waiting or running.
+    ClientsMax,
+    /// No worker was free for it within `request_expiry_ms`.
+    Expired,
+    /// It lost its worker `attempts_max` times.
+    AttemptsMax,
+    /// It lost its worker after a part of the reply had gone to the client, which
+    /// a second worker would have repeated.
+    PartialSent,
+    /// The parts of its reply, kept for a client whose version has no PARTIAL,
+    /// are more than `partial_bytes_max`, or than `bytes_max` allows.
+    PartialBytesMax,
+    /// The broker shuts down.
+    Stopping,
+}

@@ -1,0 +1,100 @@
+//! Answers to `mmi.*` requests (RFC 8).
+
+use std::time::{Duration, Instant};
+
+use majordomo_protocol::mmi::{self, BrokerReport, ServiceReport, WorkerReport};
+use majordomo_protocol::{ServiceName, mmi::WorkerState as Reported};
+
+use super::worker::WorkerState;
+use super::{Action, Caller, Engine, Payload, Question, Shutdown};
+
+/// A report reads every service and worker, so one is made at most this often and
+/// serves all who ask meanwhile.
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The latest report, and when it was made.
+#[derive(Debug, Default)]
+pub(super) struct CachedReport(Option<(Instant, String)>);
+
+impl Question {
+    /// What the body of a request to one of the broker's own services asks.
+    pub fn new(service: &ServiceName, body: &[u8]) -> Self {
+        match service.as_str() {
+            mmi::SERVICE => Question::Service(ServiceName::from_bytes(body).ok()),
+            mmi::BROKER => Question::Broker,
+            _ => Question::Unknown,
+        }
+    }
+}
+
+impl<B: Payload> Engine<B> {
+    pub(super) fn question(&mut self, caller: Caller<B>, service: ServiceName, question: Question) {
+        self.counters.mmi_requests += 1;
+        let text = match question {
+            Question::Service(name) => {
+                let key = name.and_then(|name| self.services.key(&name));
+                let found = key.is_some_and(|key| self.services[key].workers > 0);
+                if found { mmi::FOUND } else { mmi::NOT_FOUND }.to_owned()
+            }
+            Question::Broker => self.cached_report(),
+            Question::Unknown => mmi::NOT_IMPLEMENTED.to_owned(),
+        };
+        self.actions.push_back(Action::Answer { caller, service, text });
+    }
+
+    fn cached_report(&mut self) -> String {
+        if let Some((made, report)) = &self.report.0
+            && self.now.duration_since(*made) < REPORT_INTERVAL
+        {
+            return report.clone();
+        }
+        // Strings, numbers and a map with string keys always serialise.
+        let report = serde_json::to_string(&self.report()).unwrap_or_default();
+        self.report = CachedReport(Some((self.now, report.clone())));
+        report
+    }
+
+    /// The state of the broker, as of the latest event. Reads every service and
+    /// every worker.
+    pub fn report(&self) -> BrokerReport {
+        let ms = |since: Instant| self.now.duration_since(since).as_millis() as u64;
+        let mut services: Vec<_> = self
+            .services
+            .iter()
+            .map(|(_, service)| ServiceReport {
+                name: service.name.to_string(),
+                waiting: service.waiting.len() as u64,
+                running: service.running as u64,
+                workers: service.workers as u64,
+            })
+            .collect();
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut workers: Vec<_> = self
+            .workers
+            .values()
+            .map(|worker| WorkerReport {
+                id: worker.peer.to_string(),
+                service: self.services[worker.service].name.to_string(),
+                protocol: worker.version.to_string(),
+                state: match worker.state {
+                    WorkerState::Idle => Reported::Idle,
+                    WorkerState::Busy(_) => Reported::Busy,
+                },
+                age_ms: ms(worker.registered_at),
+                silent_ms: ms(worker.heard_at),
+                answered: worker.answered,
+            })
+            .collect();
+        workers.sort_by(|a, b| (&a.service, b.age_ms, &a.id).cmp(&(&b.service, a.age_ms, &b.id)));
+        BrokerReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: ms(self.started),
+            stopping: self.shutdown != Shutdown::No,
+            clients: self.clients.len() as u64,
+            bytes: self.bytes as u64,
+            services,
+            workers,
+            counters: self.counters.to_map(),
+        }
+    }
+}

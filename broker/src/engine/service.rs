@@ -1,0 +1,118 @@
+//! A service: a name, the workers registered for it, the requests that wait for it.
+
+use std::collections::HashMap;
+
+use majordomo_protocol::ServiceName;
+use slotmap::SlotMap;
+
+use super::list::List;
+use super::waiting::Line;
+use super::worker::WorkerKey;
+
+slotmap::new_key_type! {
+    /// A service that has a worker or a request.
+    pub(super) struct ServiceKey;
+}
+
+/// A service that has a worker or a request.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) name: ServiceName,
+    /// Workers without a request, least recently used first.
+    pub(super) idle: List<WorkerKey>,
+    /// Requests without a worker.
+    pub(super) waiting: Line,
+    /// Workers registered, idle or busy.
+    pub(super) workers: usize,
+    /// Requests that a worker has.
+    pub(super) running: usize,
+}
+
+/// All services, by key and by name.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    services: SlotMap<ServiceKey, Service>,
+    by_name: HashMap<ServiceName, ServiceKey>,
+    /// Services without a worker.
+    idle: usize,
+}
+
+impl Services {
+    pub(super) fn len(&self) -> usize {
+        self.services.len()
+    }
+
+    /// How many have no worker.
+    pub(super) fn idle(&self) -> usize {
+        self.idle
+    }
+
+    pub(super) fn key(&self, name: &ServiceName) -> Option<ServiceKey> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Enters a service, without worker and request so far.
+    pub(super) fn insert(&mut self, name: ServiceName) -> ServiceKey {
+        let key = self.services.insert(Service {
+            name: name.clone(),
+            idle: List::default(),
+            waiting: Line::default(),
+            workers: 0,
+            running: 0,
+        });
+        self.by_name.insert(name, key);
+        self.idle += 1;
+        key
+    }
+
+    /// Counts one worker more.
+    pub(super) fn worker_came(&mut self, key: ServiceKey) {
+        let service = &mut self.services[key];
+        service.workers += 1;
+        if service.workers == 1 {
+            self.idle -= 1;
+        }
+    }
+
+    /// Counts one worker less.
+    pub(super) fn worker_went(&mut self, key: ServiceKey) {
+        let service = &mut self.services[key];
+        service.workers -= 1;
+        if service.workers == 0 {
+            self.idle += 1;
+        }
+    }
+
+    /// Forgets the service if it has neither worker nor request.
+    pub(super) fn forget_if_unused(&mut self, key: ServiceKey) {
+        let unused = |service: &Service| service.workers == 0 && service.waiting.is_empty();
+        if self.services.get(key).is_some_and(unused)
+            && let Some(service) = self.services.remove(key)
+        {
+            self.by_name.remove(&service.name);
+            self.idle -= 1;
+        }
+    }
+
+    pub(super) fn contains(&self, key: ServiceKey) -> bool {
+        self.services.contains_key(key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ServiceKey, &Service)> {
+        self.services.iter()
+    }
+}
+
+impl std::ops::Index<ServiceKey> for Services {
+    type Output = Service;
+
+    fn index(&self, key: ServiceKey) -> &Service {
+        &self.services[key]
+    }
+}
+
+impl std::ops::IndexMut<ServiceKey> for Services {
+    fn index_mut(&mut self, key: ServiceKey) -> &mut Service {
+        &mut self.services[key]
+    }
+}

@@ -1,0 +1,40 @@
+//! The numbers the engine's rules go by.
+
+use std::time::Duration;
+
+/// The engine's settings; docs/operating.md says what each does at its bound.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// After how long without a message a HEARTBEAT is sent.
+    pub heartbeat_interval: Duration,
+    /// After how many silent intervals a worker counts as lost.
+    pub heartbeat_liveness: u32,
+    /// How long a request may wait for a worker, each time it waits.
+    pub request_expiry: Duration,
+    /// How often a request is handed out at most, when its workers are lost.
+    pub attempts_max: u32,
+    /// How long running requests may go on after [`Event::Stop`](super::Event).
+    pub shutdown: Duration,
+    /// Requests waiting or running, in all.
+    pub requests_max: usize,
+    /// Requests waiting for one service. Those returned by a lost worker may exceed it.
+    pub requests_per_service_max: usize,
+    /// Requests of one client waiting or running.
+    pub requests_per_client_max: usize,
+    /// Bytes that waiting and running requests hold, in all.
+    pub bytes_max: usize,
+    /// Bytes of the parts of one reply, kept for a client without PARTIAL.
+    pub partial_bytes_max: usize,
+    /// Services known: with a worker or a request.
+    pub services_max: usize,
+    /// Services known that have no worker.
+    pub services_idle_max: usize,
+    /// Workers registered.
+    pub workers_max: usize,
+    /// Clients with a request waiting or running.
+    pub clients_max: usize,
+    /// Makes this broker's task ids unlike those of any other: a random number.
+    pub instance: u64,
+    /// Whether to note every request's dispatch and end.
+    pub follow_requests: bool,
+}

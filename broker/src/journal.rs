@@ -1,0 +1,153 @@
+//! What the operator reads: the engine's notes as log lines.
+//!
+//! Every line but those at debug goes through a gate, since peers can cause it at
+//! will.
+
+use std::time::Instant;
+
+use majordomo_protocol::{DecodeError, PeerId};
+
+use crate::engine::{Dropped, Fault, Gone, Note, RefusedWorker};
+use crate::log_gate::LogGate;
+
+/// The log target of all lines about peers and requests.
+pub(crate) const TARGET: &str = "majordomo_broker";
+
+/// Writes log lines, at most so many a second of each kind.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    gate: LogGate,
+}
+
+impl Journal {
+    /// When [`Journal::handle_timeout`] has something to write, if ever.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.gate.poll_timeout()
+    }
+
+    /// Says how many lines were left out.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let Some((kind, lines)) = self.gate.poll_left_out(now) {
+            log::warn!(target: TARGET, kind, lines; "log lines left out");
+        }
+    }
+
+    /// Writes about a message that was dropped as invalid.
+    pub(crate) fn invalid(
+        &mut self,
+        peer: &PeerId,
+        fault: Fault,
+        error: Option<DecodeError>,
+        now: Instant,
+    ) {
+        let reason = match fault {
+            Fault::Malformed => "malformed",
+            Fault::FramesMax => "frames_max",
+            Fault::MessageBytesMax => "message_bytes_max",
+        };
+        if self.gate.admits("invalid message", now) {
+            let error = error.map(|error| error.to_string()).unwrap_or_default();
+            log::warn!(target: TARGET, peer:%, reason, error; "invalid message dropped");
+        }
+    }
+
+    /// Writes about what the engine noted.
+    pub(crate) fn note(&mut self, note: &Note, now: Instant) {
+        match note {
+            Note::WorkerRegistered { worker, version, service } => {
+                if self.gate.admits("worker registered", now) {
+                    log::info!(
+                        target: TARGET, worker:%, service:%, protocol:% = version;
+                        "worker registered"
+                    );
+                }
+            }
+            Note::WorkerGone { worker, service, reason, request } => {
+                let (kind, level, reason) = gone(*reason);
+                if self.gate.admits(kind, now) {
+                    let request = request.as_ref().map(ToString::to_string);
+                    log::log!(
+                        target: TARGET, level, worker:%, service:%, reason, request:?;
+                        "worker gone"
+                    );
+                }
+            }
+            Note::WorkerRefused { worker, reason } => {
+                let (kind, reason) = refused(*reason);
+                if self.gate.admits(kind, now) {
+                    log::info!(target: TARGET, worker:%, reason; "worker told to disconnect");
+                }
+            }
+            Note::RequestDispatched { request, client, service, worker, attempt } => {
+                log::debug!(
+                    target: TARGET, request:%, client:%, service:%, worker:%, attempt;
+                    "request dispatched"
+                );
+            }
+            Note::RequestAnswered { request, worker } => {
+                log::debug!(target: TARGET, request:%, worker:%; "request answered");
+            }
+            Note::RequestDropped { client, service, request, reason } => {
+                let reason = dropped(*reason);
+                if self.gate.admits(reason, now) {
+                    let request = request.as_ref().map(ToString::to_string);
+                    log::warn!(
+                        target: TARGET, client:%, service:%, request:?, reason;
+                        "request dropped"
+                    );
+                }
+            }
+            Note::ReplyUnsent { client } => {
+                if self.gate.admits("reply unsent", now) {
+                    log::info!(target: TARGET, client:%; "reply dropped: its client is gone or full");
+                }
+            }
+            Note::Late => {
+                if self.gate.admits("late", now) {
+                    log::warn!(target: TARGET, "the broker was held up; nobody's silence counts");
+                }
+            }
+        }
+    }
+}
+
+/// Kind, level and words for the end of a worker.
+fn gone(reason: Gone) -> (&'static str, log::Level, &'static str) {
+    match reason {
+        Gone::Silent => ("worker silent", log::Level::Warn, "silent"),
+        Gone::Disconnected => ("worker disconnected", log::Level::Info, "said DISCONNECT"),
+        Gone::Unreachable => ("worker unreachable", log::Level::Warn, "unreachable"),
+        Gone::Unexpected => ("worker unexpected", log::Level::Warn, "unexpected command"),
+        Gone::Invalid => ("worker invalid", log::Level::Warn, "invalid message"),
+        Gone::Stopping => ("worker stopping", log::Level::Info, "the broker is stopping"),
+    }
+}
+
+/// Kind and words for turning a worker away.
+fn refused(reason: RefusedWorker) -> (&'static str, &'static str) {
+    match reason {
+        RefusedWorker::Unregistered => ("worker unregistered", "it spoke before READY"),
+        RefusedWorker::ReservedService => ("worker reserved", "mmi.* is the broker's own"),
+        RefusedWorker::WorkersMax => ("worker workers_max", "workers_max"),
+        RefusedWorker::ServicesMax => ("worker services_max", "services_max"),
+        RefusedWorker::Stopping => ("worker refused stopping", "the broker is stopping"),
+    }
+}
+
+/// The key or the rule for which a request was dropped.
+fn dropped(reason: Dropped) -> &'static str {
+    match reason {
+        Dropped::RequestsMax => "requests_max",
+        Dropped::RequestsPerServiceMax => "requests_per_service_max",
+        Dropped::RequestsPerClientMax => "requests_per_client_max",
+        Dropped::BytesMax => "bytes_max",
+        Dropped::ServicesMax => "services_max",
+        Dropped::ServicesIdleMax => "services_idle_max",
+        Dropped::ClientsMax => "clients_max",
+        Dropped::Expired => "expired",
+        Dropped::AttemptsMax => "attempts_max",
+        Dropped::PartialSent => "worker lost after a part of the reply was sent",
+        Dropped::PartialBytesMax => "partial_bytes_max",
+        Dropped::Stopping => "the broker is stopping",
+    }
+}

@@ -1,0 +1,381 @@
+//! The server moves bytes: it receives, decodes, asks the engine, encodes and
+//! sends. It decides nothing.
+//!
+//! One loop on one thread: wait, read what is there (a bounded batch), let the
+//! engine look at the time, do what the engine wants, sleep until its deadline.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use majordomo_protocol::{Body, DecodeError, Frames, Message, PeerId, client};
+
+use crate::config::Config;
+use crate::endpoint::{Endpoint, PrepareError};
+use crate::engine::{Action, Caller, Engine, Event, Fault, Payload, Question, Settings};
+use crate::frame::Frame;
+use crate::ipc_file::IpcFile;
+use crate::journal::Journal;
+use crate::router::{Received, Refused, Router};
+use crate::stats::Counters;
+use crate::trace;
+
+impl Payload for Body<Frame> {
+    /// The bytes of all frames, and what libzmq and we need to keep each.
+    fn size(&self) -> usize {
+        Body::size(self) + size_of_val(self.frames())
+    }
+
+    fn append(&mut self, more: Self) {
+        Body::append(self, more);
+    }
+}
+
+/// A broker that listens, and serves when [`Server::run`] is called.
+pub struct Server {
+    /// Before the socket, so that no peer finds a file that nobody serves.
+    _ipc_files: Vec<IpcFile>,
+    router: Router,
+    engine: Engine<Body<Frame>>,
+    journal: Journal,
+    endpoints: Vec<String>,
+    stop: StopHandle,
+    /// The other end of `stop`.
+    stop_requests: UnixStream,
+    drain_max: usize,
+    heartbeat_interval: Duration,
+    /// The latest moment at which nothing was left to read.
+    caught_up_at: Instant,
+}
+
+/// Why a broker could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// Another process listens there, or the address is not this machine's: choose
+    /// another endpoint. Nothing was started.
+    #[error("cannot bind {endpoint}")]
+    Bind {
+        /// What was to be bound.
+        endpoint: Endpoint,
+        /// What libzmq said.
+        source: zmq::Error,
+    },
+    /// An ipc endpoint cannot be listened on. Nothing was started.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// libzmq refused to work: a fault of the machine (no descriptors, no memory) or
+    /// of this program.
+    #[error("the broker's socket failed")]
+    Socket(#[from] zmq::Error),
+    /// The system refused a pipe: most often no descriptors are left.
+    #[error("cannot make a pipe for stop requests")]
+    Pipe(#[source] io::Error),
+    /// The system refused a thread for an embedded broker.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+impl Server {
+    /// Binds all endpoints of `config`. From then on peers can connect; they are
+    /// served once [`Server::run`] is called.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError`] when an endpoint cannot be bound or the system is out of
+    /// something. Nothing stays bound then.
+    pub fn bind(config: &Config) -> Result<Self, ServerError> {
+        let context = zmq::Context::new();
+        context.set_io_threads(config.io_threads())?;
+        Self::bind_in(&context, config)
+    }
+
+    /// As [`Server::bind`], in a context of yours: peers in the same process can
+    /// reach its inproc endpoints. The key `io_threads` has no effect here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::bind`].
+    pub fn bind_in(context: &zmq::Context, config: &Config) -> Result<Self, ServerError> {
+        let mut router = Router::open(context, config)?;
+        let mut endpoints = Vec::new();
+        let mut ipc_files = Vec::new();
+        for endpoint in config.bind() {
+            endpoint.prepare()?;
+            let failed = |source| ServerError::Bind { endpoint: endpoint.clone(), source };
+            endpoints.push(router.bind(endpoint).map_err(failed)?);
+            ipc_files.extend(endpoint.ipc_path().and_then(IpcFile::bound));
+        }
+        let (stop_requests, stop) = UnixStream::pair().map_err(ServerError::Pipe)?;
+        stop_requests.set_nonblocking(true).map_err(ServerError::Pipe)?;
+        stop.set_nonblocking(true).map_err(ServerError::Pipe)?;
+        let now = now();
+        Ok(Server {
+            _ipc_files: ipc_files,
+            router,
+            engine: Engine::new(settings(config), now),
+            journal: Journal::default(),
+            endpoints,
+            stop: StopHandle(Arc::new(stop)),
+            stop_requests,
+            drain_max: config.drain_max(),
+            heartbeat_interval: config.heartbeat_interval(),
+            caught_up_at: now,
+        })
+    }
+
+    /// Where the broker listens, in the order of the configuration, with the ports
+    /// that the system chose.
+    pub fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    /// Stops this broker from any thread, before or while it runs.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+
+    /// Serves until told to stop, on this thread, and gives the final counters.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Socket`] when libzmq fails for good.
+    pub fn run(mut self) -> Result<Counters, ServerError> {
+        // One message after the next is read without asking the operating system;
+        // only when none is left is it asked to wait for more.
+        let mut caught_up = true;
+        loop {
+            if caught_up {
+                self.wait()?;
+            }
+            let now = now();
+            self.read_stop_requests(now);
+            caught_up = self.read(now)?;
+            if caught_up {
+                self.caught_up_at = now;
+            }
+            // The socket reads from its peers in turn. So when it has been read for
+            // an interval, all that had come before that has been read, even if it
+            // never ran empty.
+            let heard_until = match now.checked_sub(self.heartbeat_interval) {
+                Some(surely) => self.caught_up_at.max(surely),
+                None => self.caught_up_at,
+            };
+            self.engine.handle_timeout(now, heard_until);
+            self.journal.handle_timeout(now);
+            if self.act(now)? == Progress::Stopped {
+                return Ok(self.engine.counters().clone());
+            }
+        }
+    }
+
+    /// Waits for a message, a stop request or a deadline.
+    fn wait(&mut self) -> Result<(), ServerError> {
+        let deadline = [self.engine.poll_timeout(), self.journal.poll_timeout()];
+        let timeout_ms = match deadline.into_iter().flatten().min() {
+            Some(deadline) => ms_until(deadline),
+            None => -1,
+        };
+        let mut items = [
+            self.router.socket().as_poll_item(zmq::POLLIN),
+            zmq::PollItem::from_fd(self.stop_requests.as_raw_fd(), zmq::POLLIN),
+        ];
+        match zmq::poll(&mut items, timeout_ms) {
+            Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Each byte is one request to stop; the second one does not wait.
+    fn read_stop_requests(&mut self, now: Instant) {
+        let mut bytes = [0; 16];
+        let Ok(count) = self.stop_requests.read(&mut bytes) else { return };
+        for _ in 0..count {
+            let event = match self.engine.is_stopping() {
+                false => Event::Stop,
+                true => Event::StopNow,
+            };
+            log::info!("stopping");
+            self.engine.handle(event, now);
+        }
+    }
+
+    /// Reads at most `drain_max` messages. True when none is left.
+    fn read(&mut self, now: Instant) -> Result<bool, ServerError> {
+        for _ in 0..self.drain_max {
+            let Some(Received { peer, frames }) = self.router.receive()? else { return Ok(true) };
+            let event = match frames {
+                Ok(frames) => {
+                    trace::received(&peer, frames.as_slice());
+                    self.decode(peer, frames, now)
+                }
+                Err(fault) => {
+                    self.journal.invalid(&peer, fault, None, now);
+                    Event::Invalid { peer, fault }
+                }
+            };
+            self.engine.handle(event, now);
+        }
+        Ok(false)
+    }
+
+    fn decode(&mut self, peer: PeerId, frames: Frames<Frame>, now: Instant) -> Event<Body<Frame>> {
+        match event(peer.clone(), frames) {
+            Ok(event) => event,
+            Err(error) => {
+                let fault = Fault::Malformed;
+                self.journal.invalid(&peer, fault, Some(error), now);
+                Event::Invalid { peer, fault }
+            }
+        }
+    }
+
+    /// Does all that the engine wants done.
+    fn act(&mut self, now: Instant) -> Result<Progress, ServerError> {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::ToClient { caller, command } => {
+                    self.to_client(caller, command, now)?;
+                }
+                Action::Answer { caller, service, text } => {
+                    let body = Body::from_frames(vec![Frame::from(text.as_bytes())]);
+                    self.to_client(caller, client::FromBroker::Final { service, body }, now)?;
+                }
+                Action::ToWorker { worker, version, command } => {
+                    let sent = self.send(&worker, command.encode(version))?;
+                    if sent.is_err() {
+                        self.engine.handle(Event::WorkerUnreachable { worker }, now);
+                    }
+                }
+                Action::Note(note) => self.journal.note(&note, now),
+                Action::Stopped => return Ok(Progress::Stopped),
+            }
+        }
+        Ok(Progress::Serving)
+    }
+
+    fn to_client(
+        &mut self,
+        caller: Caller<Body<Frame>>,
+        command: client::FromBroker<Body<Frame>>,
+        now: Instant,
+    ) -> Result<(), ServerError> {
+        let Caller { peer, version, envelope } = caller;
+        let envelope = envelope.map_or_else(Vec::new, Body::into_frames);
+        match command.encode(version, envelope) {
+            Ok(frames) => {
+                if self.send(&peer, frames)?.is_err() {
+                    self.engine.handle(Event::ClientUnreachable { client: peer }, now);
+                }
+            }
+            // The engine never asks for it; a broker that serves thousands does not
+            // end for it either.
+            Err(error) => log::error!(client:% = peer; "cannot answer: {error}"),
+        }
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        peer: &PeerId,
+        frames: Vec<Frame>,
+    ) -> Result<Result<(), Refused>, zmq::Error> {
+        trace::sent(peer, &frames);
+        self.router.send(peer, frames)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Serving,
+    Stopped,
+}
+
+/// What a message means to the engine.
+fn event(peer: PeerId, frames: Frames<Frame>) -> Result<Event<Body<Frame>>, DecodeError> {
+    Ok(match Message::decode(frames)? {
+        Message::Client { version, envelope, command } => {
+            let envelope = (!envelope.is_empty()).then(|| Body::from_frames(envelope));
+            from_client(Caller { peer, version, envelope }, command)
+        }
+        Message::Worker { version, command } => {
+            Event::FromWorker { worker: peer, version, command }
+        }
+    })
+}
+
+/// A question to the broker itself is read here, since the engine reads no body.
+fn from_client(
+    caller: Caller<Body<Frame>>,
+    command: client::ToBroker<Body<Frame>>,
+) -> Event<Body<Frame>> {
+    let client::ToBroker::Request { service, body } = &command;
+    if service.is_reserved() {
+        let asked = body.frames().first().map_or(&[][..], |frame| frame);
+        let question = Question::new(service, asked);
+        return Event::Question { caller, service: service.clone(), question };
+    }
+    Event::FromClient { caller, command }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        heartbeat_interval: config.heartbeat_interval(),
+        heartbeat_liveness: config.heartbeat_liveness(),
+        request_expiry: config.request_expiry(),
+        attempts_max: config.attempts_max(),
+        shutdown: config.shutdown(),
+        requests_max: config.requests_max(),
+        requests_per_service_max: config.requests_per_service_max(),
+        requests_per_client_max: config.requests_per_client_max(),
+        bytes_max: config.bytes_max(),
+        partial_bytes_max: config.partial_bytes_max(),
+        services_max: config.services_max(),
+        services_idle_max: config.services_idle_max(),
+        workers_max: config.workers_max(),
+        clients_max: config.clients_max(),
+        instance: fastrand::u64(..),
+        follow_requests: log::log_enabled!(target: crate::journal::TARGET, log::Level::Debug),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the loop that owns the socket tells the time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Whole milliseconds until `deadline`, rounded up so that it has passed when they
+/// have.
+fn ms_until(deadline: Instant) -> i64 {
+    let left = deadline.saturating_duration_since(now());
+    i64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+}
+
+/// Tells a broker to stop, from any thread; clones tell the same broker.
+#[derive(Clone, Debug)]
+pub struct StopHandle(Arc<UnixStream>);
+
+impl StopHandle {
+    /// Asks the broker to take no new requests, to give running ones the time that
+    /// `shutdown_ms` sets, and to return from [`Server::run`]. Asked a second time,
+    /// it does not wait. Does not block; does nothing once the broker has stopped.
+    pub fn stop(&self) {
+        // Fails when the broker has gone, or has been asked thousands of times.
+        let _ = (&*self.0).write(b".");
+    }
+
+    /// Makes SIGTERM and SIGINT call [`StopHandle::stop`] as long as the process
+    /// lives.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no descriptor left, or refuses to handle the signal.
+    pub fn stop_on_signals(&self) -> io::Result<()> {
+        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+            signal_hook::low_level::pipe::register(signal, self.0.try_clone()?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! The plain receive and reply loop, for those who do not want handlers.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::counters::Counters;
+use crate::error::{Closed, Error};
+use crate::pool::Job;
+use crate::request::{Request, Responder};
+use crate::stop::StopHandle;
+use crate::worker::{RunningWorker, StopReason};
+
+/// Requests of one service, to receive and answer in a loop of one's own.
+///
+/// Made by [`WorkerBuilder::open`](crate::WorkerBuilder::open). Heartbeats go on
+/// whatever the loop does. Requests are answered in any order and from any thread;
+/// with each broker at most `concurrency` are unanswered at a time.
+///
+/// Dropping it gives requests that were not received back to their brokers, drains
+/// as [`StopHandle::stop`] does, and blocks meanwhile, at most for the drain limit.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use majordomo_worker::Worker;
+///
+/// let inbox = Worker::builder().open("echo", 1)?;
+/// while let Ok(request) = inbox.receive(Duration::from_secs(60)) {
+///     if let Some((request, responder)) = request {
+///         responder.finish(request.into_body());
+///     }
+/// }
+/// # Ok::<(), majordomo_worker::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Inbox {
+    // Dropped first: so requests that nobody will receive go back at once, and the
+    // drain does not wait for them.
+    jobs: Receiver<Job>,
+    worker: RunningWorker,
+}
+
+impl Inbox {
+    pub(crate) fn new(jobs: Receiver<Job>, worker: RunningWorker) -> Self {
+        Inbox { jobs, worker }
+    }
+
+    /// Waits for a request, at most for `timeout`; zero only looks. `None` when none
+    /// came.
+    ///
+    /// May be called from several threads at once: each request goes to one.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] when the worker has stopped and every request was received.
+    pub fn receive(&self, timeout: Duration) -> Result<Option<(Request, Responder)>, Closed> {
+        let deadline = crate::io::now().checked_add(timeout);
+        loop {
+            let job = match deadline {
+                Some(deadline) => self.jobs.recv_deadline(deadline),
+                None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match job {
+                Ok(job) => {
+                    if let Some(received) = take(job) {
+                        return Ok(Some(received));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) => return Err(Closed),
+            }
+        }
+    }
+
+    /// Waits for a request as [`Inbox::receive`] does, and takes with it all others
+    /// that wait. Empty when none came.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inbox::receive`].
+    pub fn receive_all(&self, timeout: Duration) -> Result<Vec<(Request, Responder)>, Closed> {
+        let mut received = Vec::from_iter(self.receive(timeout)?);
+        if !received.is_empty() {
+            received.extend(self.jobs.try_iter().filter_map(take));
+        }
+        Ok(received)
+    }
+
+    /// Stops the worker, from any thread.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.worker.stop_handle()
+    }
+
+    /// The worker's counters.
+    pub fn counters(&self) -> Counters {
+        self.worker.counters()
+    }
+
+    /// Does what dropping does, and says how it went.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunningWorker::join`].
+    pub fn close(self) -> Result<StopReason, Error> {
+        let Inbox { jobs, worker } = self;
+        drop(jobs);
+        worker.stop_handle().stop();
+        worker.join()
+    }
+}
+
+/// Hands a job to the owner of the inbox; none when its broker was lost meanwhile.
+fn take(job: Job) -> Option<(Request, Responder)> {
+    let Job { request, responder, open } = job;
+    if responder.task().is_abandoned() {
+        return None;
+    }
+    Some((request, responder.for_owner(open)))
+}

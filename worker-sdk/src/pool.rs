@@ -1,0 +1,69 @@
+//! The threads that call handlers.
+//!
+//! A service has as many as it has places. They take turns at one queue, so that no
+//! more handlers run than that, from however many brokers the requests come.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam_channel::Receiver;
+
+use crate::handler::Handler;
+use crate::request::{OpenRequest, Request, Responder};
+
+/// A request that waits for a thread. Dropping it says that it was never begun.
+pub(crate) struct Job {
+    pub(crate) request: Request,
+    pub(crate) responder: Responder,
+    pub(crate) open: OpenRequest,
+}
+
+/// Starts one thread; it ends when no more jobs can come.
+pub(crate) fn spawn(
+    service: &str,
+    jobs: Receiver<Job>,
+    handler: Arc<dyn Handler>,
+) -> io::Result<JoinHandle<()>> {
+    Builder::new().name(service.to_owned()).spawn(move || {
+        for job in jobs {
+            handle(&*handler, job);
+        }
+    })
+}
+
+fn handle(handler: &dyn Handler, job: Job) {
+    let Job { request, responder, open: _open } = job;
+    let task = responder.task().clone();
+    if task.is_abandoned() {
+        // Its broker was lost while it waited, and has given it to another worker.
+        return;
+    }
+    let responder = responder.for_handler();
+    let outcome = catch_unwind(AssertUnwindSafe(|| handler.handle(request, responder)));
+    let failure = match outcome {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(error.text().to_owned()),
+        Err(panic) => {
+            task.panicked();
+            Some(format!("the handler panicked: {}", panic_text(&*panic)))
+        }
+    };
+    match failure {
+        Some(text) if task.is_finished() => task.warn(&format!("failed after its answer: {text}")),
+        Some(text) => task.fail(&text),
+        // Only when it returned what finished another request.
+        None => task.fail("the handler dropped the request unanswered"),
+    }
+}
+
+/// The message of a panic.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

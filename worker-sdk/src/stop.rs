@@ -1,0 +1,130 @@
+//! Asking a worker to stop, from any thread, and seeing that it was asked.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use crate::wake::Waker;
+
+/// Stops a worker: to clone and to use from any thread, before it runs, while it
+/// runs and after. Nothing here blocks.
+///
+/// ```
+/// use majordomo_worker::{Request, StopReason, Worker};
+///
+/// let worker = Worker::builder()
+///     .service("echo", |request: Request| Ok(request.into_body()))
+///     .build()?;
+/// let stop = worker.stop_handle();
+/// std::thread::spawn(move || stop.stop()); // say, when a signal has come
+/// assert_eq!(worker.run()?, StopReason::Drained);
+/// # Ok::<(), majordomo_worker::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct StopHandle(pub(crate) Arc<Control>);
+
+impl StopHandle {
+    /// Drains: places without a request say DISCONNECT at once, the others when
+    /// they have answered, all within
+    /// [`drain_limit`](crate::WorkerBuilder::drain_limit).
+    pub fn stop(&self) {
+        self.0.ask(Asked::Drain);
+    }
+
+    /// Stops without waiting for any handler. The broker is told, and hands on
+    /// what was not answered.
+    pub fn stop_now(&self) {
+        self.0.ask(Asked::Stop);
+    }
+
+    /// Tells when the worker was asked to stop.
+    pub fn signal(&self) -> StopSignal {
+        self.0.signal()
+    }
+}
+
+impl fmt::Debug for StopHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StopHandle").field("asked", &self.0.asked()).finish()
+    }
+}
+
+/// Tells a handler that its worker was asked to stop. To clone and to share.
+///
+/// It stays raised once it is.
+#[derive(Clone, Debug)]
+pub struct StopSignal(Receiver<Infallible>);
+
+impl StopSignal {
+    /// Whether the worker was asked to stop. Never blocks.
+    pub fn is_raised(&self) -> bool {
+        self.wait_timeout(Duration::ZERO)
+    }
+
+    /// Blocks until the worker is asked to stop.
+    pub fn wait(&self) {
+        // Nothing is ever sent: this returns when the sender is gone.
+        let _ = self.0.recv();
+    }
+
+    /// Blocks until the worker is asked to stop, or `timeout` has passed. Returns
+    /// whether it was asked.
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        matches!(self.0.recv_timeout(timeout), Err(RecvTimeoutError::Disconnected))
+    }
+}
+
+/// What was asked of a worker, the strongest so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Asked {
+    Run,
+    Drain,
+    Stop,
+}
+
+/// Shared by the I/O thread and everybody who may want something from it.
+pub(crate) struct Control {
+    asked: AtomicU8,
+    /// Dropped to raise the signal.
+    raise: Mutex<Option<Sender<Infallible>>>,
+    signal: Receiver<Infallible>,
+    waker: Waker,
+}
+
+impl Control {
+    pub(crate) fn new(waker: Waker) -> Self {
+        let (raise, signal) = crossbeam_channel::bounded(0);
+        Control {
+            asked: AtomicU8::new(Asked::Run as u8),
+            raise: Mutex::new(Some(raise)),
+            signal,
+            waker,
+        }
+    }
+
+    pub(crate) fn ask(&self, what: Asked) {
+        self.asked.fetch_max(what as u8, Ordering::SeqCst);
+        self.raise.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.wake();
+    }
+
+    pub(crate) fn asked(&self) -> Asked {
+        match self.asked.load(Ordering::SeqCst) {
+            0 => Asked::Run,
+            1 => Asked::Drain,
+            _ => Asked::Stop,
+        }
+    }
+
+    pub(crate) fn signal(&self) -> StopSignal {
+        StopSignal(self.signal.clone())
+    }
+
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+}
