@@ -120,6 +120,7 @@ Configuration:
 Signals:
   SIGTERM, SIGINT   Stop: take no new request, tell workers with DISCONNECT, give
                     running requests --shutdown-ms, then exit with 0.
+                    A second signal stops at once.
 
 Exit codes:
   0   stopped as asked

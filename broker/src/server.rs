@@ -193,11 +193,13 @@ impl Server {
         let mut bytes = [0; 16];
         let Ok(count) = self.stop_requests.read(&mut bytes) else { return };
         for _ in 0..count {
-            let event = match self.engine.is_stopping() {
-                false => Event::Stop,
-                true => Event::StopNow,
+            let event = if self.engine.is_stopping() {
+                log::warn!("stopping at once");
+                Event::StopNow
+            } else {
+                log::info!("stopping");
+                Event::Stop
             };
-            log::info!("stopping");
             self.engine.handle(event, now);
         }
     }
@@ -237,11 +239,11 @@ impl Server {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::ToClient { caller, command } => {
-                    self.to_client(caller, command, now)?;
+                    self.answer(caller, command, now)?;
                 }
                 Action::Answer { caller, service, text } => {
                     let body = Body::from_frames(vec![Frame::from(text.as_bytes())]);
-                    self.to_client(caller, client::FromBroker::Final { service, body }, now)?;
+                    self.answer(caller, client::FromBroker::Final { service, body }, now)?;
                 }
                 Action::ToWorker { worker, version, command } => {
                     let sent = self.send(&worker, command.encode(version))?;
@@ -256,7 +258,7 @@ impl Server {
         Ok(Progress::Serving)
     }
 
-    fn to_client(
+    fn answer(
         &mut self,
         caller: Caller<Body<Frame>>,
         command: client::FromBroker<Body<Frame>>,
@@ -298,7 +300,7 @@ fn event(peer: PeerId, frames: Frames<Frame>) -> Result<Event<Body<Frame>>, Deco
     Ok(match Message::decode(frames)? {
         Message::Client { version, envelope, command } => {
             let envelope = (!envelope.is_empty()).then(|| Body::from_frames(envelope));
-            from_client(Caller { peer, version, envelope }, command)
+            client_event(Caller { peer, version, envelope }, command)
         }
         Message::Worker { version, command } => {
             Event::FromWorker { worker: peer, version, command }
@@ -307,7 +309,7 @@ fn event(peer: PeerId, frames: Frames<Frame>) -> Result<Event<Body<Frame>>, Deco
 }
 
 /// A question to the broker itself is read here, since the engine reads no body.
-fn from_client(
+fn client_event(
     caller: Caller<Body<Frame>>,
     command: client::ToBroker<Body<Frame>>,
 ) -> Event<Body<Frame>> {

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use super::deadline::Due;
 use super::request::{Reply, RequestState};
+use super::shutdown::Shutdown;
 use super::worker::WorkerState;
-use super::{Engine, Payload, Shutdown};
+use super::{Engine, Payload};
 
 impl<B: Payload> Engine<B> {
     /// In debug builds, checks everything while there is little to check.

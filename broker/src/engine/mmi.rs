@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use majordomo_protocol::mmi::{self, BrokerReport, ServiceReport, WorkerReport};
 use majordomo_protocol::{ServiceName, mmi::WorkerState as Reported};
 
+use super::shutdown::Shutdown;
 use super::worker::WorkerState;
-use super::{Action, Caller, Engine, Payload, Question, Shutdown};
+use super::{Action, Caller, Engine, Payload, Question};
 
 /// A report reads every service and worker, so one is made at most this often and
 /// serves all who ask meanwhile.
