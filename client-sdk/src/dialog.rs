@@ -29,83 +29,8 @@ use majordomo_protocol::client::{FromBroker, ToBroker};
 use majordomo_protocol::{Body, Frame, Frames, ServiceName};
 
 use crate::error::{Error, Violation};
+pub use crate::event::{Action, Delivery, Event, FailedTry, Reply, Want};
 pub use crate::settings::Settings;
-
-/// What a service answers, or a part of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// A part; more will come. MDP/0.2 only.
-    Partial(Body),
-    /// The reply, or its last part.
-    Final(Body),
-}
-
-/// How a reply of many parts is handed out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// In one piece: the frames of the parts, in order, before those of the final.
-    Joined,
-    /// Part by part, as they come.
-    Parts,
-}
-
-/// What can happen to the socket.
-#[derive(Clone, Debug)]
-pub enum Event<F> {
-    /// The request was given to a completed connection.
-    Sent,
-    /// A message came: all of its frames.
-    Message(Vec<F>),
-    /// The socket had a completed connection and has none now.
-    Lost,
-}
-
-/// What the owner of the socket shall do, in this order.
-#[derive(Debug)]
-pub enum Action {
-    /// Close the socket, if one is open; what it has not sent or not yet handed
-    /// out is forgotten.
-    Discard,
-    /// Open a socket to this endpoint, on which a message can only be queued once
-    /// the connection is complete.
-    Connect {
-        /// The endpoint.
-        endpoint: String,
-    },
-    /// A try failed; another may follow. For a log.
-    TryFailed(FailedTry),
-    /// Hand this to the caller. The request has ended when it is a
-    /// [`Reply::Final`].
-    Yield(Reply),
-    /// The request has ended without a reply.
-    Fail(Error),
-}
-
-/// What became of a try that gave no reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailedTry {
-    /// The service asked.
-    pub service: ServiceName,
-    /// The endpoint tried.
-    pub endpoint: String,
-    /// Which try it was, counted from 1.
-    pub number: u32,
-    /// How many there may be.
-    pub tries: u32,
-    /// Why it failed.
-    pub reason: String,
-}
-
-/// What the dialog waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want<'a> {
-    /// To send these frames as soon as the socket takes them.
-    Send(&'a [Vec<u8>]),
-    /// A message.
-    Receive,
-    /// Time to pass.
-    Nothing,
-}
 
 /// One client's conversation with its brokers.
 #[derive(Debug)]
@@ -148,7 +73,7 @@ struct Exchange {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Waits for the socket to take the request. `kept` when the socket has
+    /// Waits for the connection to be complete. `kept` when the socket has
     /// served an earlier request.
     Connecting { until: Instant, kept: bool },
     /// Waits for the reply or its next part.
@@ -182,7 +107,7 @@ impl fmt::Display for Failure {
 /// Pauses double from the first to the last of these and are jittered down to
 /// half: many clients of a broker that comes back do not arrive together.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What a frame after the first weighs beside its bytes: about what it costs to
 /// hold, so that a limit in bytes also bounds empty frames.
@@ -363,8 +288,8 @@ impl Dialog {
         frames: Vec<F>,
     ) -> Result<FromBroker<Body<F>>, Violation> {
         let reply = FromBroker::decode(self.settings.version, Frames::new(frames))?;
-        let (FromBroker::Partial { service: found, .. }
-        | FromBroker::Final { service: found, .. }) = &reply;
+        let (FromBroker::Partial { service: found, .. } | FromBroker::Final { service: found, .. }) =
+            &reply;
         if found != asked {
             return Err(Violation::OtherService { asked: asked.clone(), found: found.clone() });
         }
@@ -384,7 +309,7 @@ impl Dialog {
         };
         let limit = self.settings.reply_bytes_max;
         let bytes: usize = frames.iter().map(|frame| frame.len()).sum();
-        let further = frames.len() - usize::from(exchange.joined.is_empty());
+        let further = frames.len().saturating_sub(usize::from(exchange.joined.is_empty()));
         exchange.weight = exchange.weight.saturating_add(bytes + further * FRAME_WEIGHT);
         if exchange.weight > limit {
             self.discard();

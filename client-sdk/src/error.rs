@@ -15,7 +15,7 @@ use majordomo_protocol::{DecodeError, Excerpt, InvalidServiceName, ServiceName};
 #[non_exhaustive]
 pub enum Error {
     /// The name given can be no service's. Nothing was sent. Correct the name.
-    #[error("bad service name")]
+    #[error(transparent)]
     ServiceName(#[from] InvalidServiceName),
 
     /// The body is larger than this client may send. Nothing was sent. Split the
@@ -45,7 +45,9 @@ pub enum Error {
     /// A broker was reached, but the reply did not come in time: no worker serves
     /// this name, the workers are slower than the timeout, or the broker hangs.
     /// The request may have run, up to once for each try.
-    #[error("no reply from service {service} after {tries} tries of {timeout:?} each, the last at {endpoint}")]
+    #[error(
+        "no reply from service {service} after {tries} tries of {timeout:?} each, the last at {endpoint}"
+    )]
     TimedOut {
         /// The service that was asked.
         service: ServiceName,

@@ -1,24 +1,14 @@
-//! The socket half: one DEALER socket, on the thread of the caller.
+//! The socket half of a client, on the thread of the caller.
 //!
 //! [`Io::drive`] is the loop that gives a [`Dialog`] its events and does its
-//! actions. All that is decided is decided there; here are the ways of ZeroMQ.
+//! actions. All that is decided is decided there, and the ways of ZeroMQ are in
+//! [`connection`](crate::connection).
 
 use std::time::{Duration, Instant};
 
-use majordomo_protocol::Frames;
-
+use crate::connection::{self, Connection, Failed, Ready};
 use crate::dialog::{Action, Dialog, Event, Reply, Want};
-use crate::endpoint;
 use crate::error::Error;
-use crate::settings::Settings;
-
-/// How often a wait for a reply looks whether the connection still stands.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// How long ZeroMQ waits before it connects again. Longer than [`LOOK`], so that
-/// no look misses a connection that broke: the one that replaces it has another
-/// identity, and no reply can come over it.
-const RECONNECT: Duration = Duration::from_millis(250);
 
 /// Reads the clock.
 #[expect(clippy::disallowed_methods, reason = "the loop that owns the socket reads the clock")]
@@ -34,22 +24,6 @@ pub(crate) struct Io {
     closed: bool,
 }
 
-struct Connection {
-    socket: zmq::Socket,
-    endpoint: String,
-    /// Whether the connection has been complete at any time.
-    established: bool,
-}
-
-/// What a socket is ready for.
-enum Ready {
-    Readable,
-    Writable,
-    /// It was writable, and is not any more: the connection broke.
-    Lost,
-    Nothing,
-}
-
 impl Io {
     pub(crate) fn new(context: zmq::Context) -> Self {
         Io { context, connection: None, closed: false }
@@ -60,14 +34,14 @@ impl Io {
     pub(crate) fn drive(&mut self, dialog: &mut Dialog) -> Result<Reply, Error> {
         let driven = self.drive_until_reply(dialog);
         if driven.is_err() {
-            dialog.abandon();
-            self.forget(dialog);
+            self.abandon(dialog);
         }
         driven
     }
 
-    /// Does what is left to do after a request was abandoned.
-    pub(crate) fn forget(&mut self, dialog: &mut Dialog) {
+    /// Ends the request under way, if there is one, and closes its socket.
+    pub(crate) fn abandon(&mut self, dialog: &mut Dialog) {
+        dialog.abandon();
         while dialog.poll_action().is_some() {}
         self.connection = None;
     }
@@ -83,8 +57,8 @@ impl Io {
                     Action::Connect { endpoint } => {
                         log::debug!(endpoint = endpoint.as_str(); "connecting");
                         let opened = Connection::open(&self.context, &endpoint, dialog.settings());
-                        self.connection =
-                            Some(opened.map_err(|failed| self.refused(failed, dialog))?);
+                        let opened = opened.map_err(|failed| self.refused(failed, dialog))?;
+                        self.connection = Some(opened);
                     }
                     Action::TryFailed(failed) => log::debug!(
                         service = failed.service.as_str(),
@@ -104,20 +78,17 @@ impl Io {
     /// is seen late.
     fn step(&mut self, dialog: &mut Dialog) -> Result<(), Failed> {
         let now = now();
-        let left = dialog.poll_timeout().map_or(Duration::ZERO, |due| due - now.min(due));
+        let due = dialog.poll_timeout().unwrap_or(now);
+        let left = due.saturating_duration_since(now);
         let Some(connection) = &mut self.connection else {
             match left {
                 Duration::ZERO => dialog.handle_timeout(now),
-                left => poll(&mut [], left)?,
+                left => connection::poll(&mut [], left)?,
             }
             return Ok(());
         };
         match (connection.ready()?, dialog.want()) {
-            (Ready::Readable, _) => {
-                let frames = connection.receive()?;
-                log::trace!(endpoint = connection.endpoint.as_str(); "received\n{:?}", Frames::new(frames.iter().map(|frame| &**frame).collect()));
-                dialog.handle(Event::Message(frames), now);
-            }
+            (Ready::Readable, _) => dialog.handle(Event::Message(connection.receive()?), now),
             (Ready::Lost, _) => dialog.handle(Event::<zmq::Message>::Lost, now),
             (Ready::Writable, Want::Send(frames)) => {
                 let event = match connection.send(frames)? {
@@ -127,8 +98,15 @@ impl Io {
                 dialog.handle(event, now);
             }
             _ if left.is_zero() => dialog.handle_timeout(now),
-            (_, Want::Send(_)) => connection.wait(zmq::POLLIN | zmq::POLLOUT, left)?,
-            (_, Want::Receive | Want::Nothing) => connection.wait(zmq::POLLIN, left.min(LOOK))?,
+            (Ready::Refused, _) => match connection.refused_pause(now) {
+                Duration::ZERO => {
+                    let endpoint = connection.endpoint().to_owned();
+                    let settings = dialog.settings();
+                    *connection = Connection::open(&self.context, &endpoint, settings)?;
+                }
+                pause => connection::poll(&mut [], left.min(pause))?,
+            },
+            (Ready::Writable | Ready::Nothing, _) => connection.wait(left)?,
         }
         Ok(())
     }
@@ -143,111 +121,6 @@ impl Io {
             Failed { call, source } => {
                 Error::Socket { call, endpoint: dialog.endpoint().to_owned(), sent, source }
             }
-        }
-    }
-}
-
-/// A call that ZeroMQ refused.
-struct Failed {
-    call: &'static str,
-    source: zmq::Error,
-}
-
-/// Names the call that gave an error.
-fn failed(call: &'static str) -> impl FnOnce(zmq::Error) -> Failed {
-    move |source| Failed { call, source }
-}
-
-impl Connection {
-    fn open(
-        context: &zmq::Context,
-        endpoint: &str,
-        settings: &Settings,
-    ) -> Result<Self, Failed> {
-        let socket = context.socket(zmq::DEALER).map_err(failed("open a socket"))?;
-        let set = || -> zmq::Result<()> {
-            // Nothing is left to send when a socket is closed.
-            socket.set_linger(0)?;
-            // A message is queued on a completed connection only: so an endpoint that
-            // cannot be reached is told apart from one that does not answer.
-            socket.set_immediate(true)?;
-            socket.set_reconnect_ivl(RECONNECT.as_millis() as i32)?;
-            // A frame far above what is taken ends the connection before it is held.
-            let frame_max = settings.reply_bytes_max.saturating_mul(2).max(1 << 20);
-            socket.set_maxmsgsize(i64::try_from(frame_max).unwrap_or(i64::MAX))?;
-            socket.set_ipv6(endpoint::is_ipv6(endpoint))
-        };
-        set().map_err(failed("set the options of a socket"))?;
-        socket.connect(endpoint).map_err(failed("connect"))?;
-        Ok(Connection { socket, endpoint: endpoint.to_owned(), established: false })
-    }
-
-    fn ready(&mut self) -> Result<Ready, Failed> {
-        let events = retry(|| self.socket.get_events()).map_err(failed("look at a socket"))?;
-        if events.contains(zmq::POLLIN) {
-            return Ok(Ready::Readable);
-        }
-        let writable = events.contains(zmq::POLLOUT);
-        Ok(match (writable, self.established) {
-            (true, _) => {
-                self.established = true;
-                Ready::Writable
-            }
-            (false, true) => Ready::Lost,
-            (false, false) => Ready::Nothing,
-        })
-    }
-
-    /// Sends all frames, or says that the connection broke meanwhile. What was sent
-    /// of an incomplete message ZeroMQ takes back.
-    fn send(&self, frames: &[Vec<u8>]) -> Result<bool, Failed> {
-        let mut rest = frames.iter().peekable();
-        while let Some(frame) = rest.next() {
-            let more = if rest.peek().is_some() { zmq::SNDMORE } else { 0 };
-            match retry(|| self.socket.send(&frame[..], zmq::DONTWAIT | more)) {
-                Ok(()) => {}
-                Err(zmq::Error::EAGAIN) => return Ok(false),
-                Err(error) => return Err(failed("send")(error)),
-            }
-        }
-        log::trace!(endpoint = self.endpoint.as_str(); "sent\n{:?}", Frames::new(frames.to_vec()));
-        Ok(true)
-    }
-
-    /// Receives all frames of a message that is there.
-    fn receive(&self) -> Result<Vec<zmq::Message>, Failed> {
-        let mut frames = Vec::new();
-        loop {
-            let frame =
-                retry(|| self.socket.recv_msg(zmq::DONTWAIT)).map_err(failed("receive"))?;
-            let more = frame.get_more();
-            frames.push(frame);
-            if !more {
-                return Ok(frames);
-            }
-        }
-    }
-
-    fn wait(&self, events: zmq::PollEvents, left: Duration) -> Result<(), Failed> {
-        poll(&mut [self.socket.as_poll_item(events)], left)
-    }
-}
-
-/// Waits for one of `items`, for a signal, or for `left`, rounded up.
-fn poll(items: &mut [zmq::PollItem], left: Duration) -> Result<(), Failed> {
-    let ms = left.as_nanos().div_ceil(1_000_000);
-    match zmq::poll(items, i64::try_from(ms).unwrap_or(i64::MAX)) {
-        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
-        Err(error) => Err(failed("wait")(error)),
-    }
-}
-
-/// Repeats a call that does not block while signals interrupt it.
-fn retry<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
-    loop {
-        match call() {
-            Err(zmq::Error::EINTR) => {}
-            done => return done,
         }
     }
 }

@@ -1,0 +1,232 @@
+//! One DEALER socket and what is known of its connection.
+//!
+//! A client must know whether its connection is complete before it sends, or it
+//! could not tell a broker that cannot be reached from one that does not answer;
+//! and it should learn at once when the connection breaks, since no reply can come
+//! over the next one. ZMQ_IMMEDIATE promises both, but drops what has come and was
+//! not read yet when the connection breaks: the reply of a broker that answers and
+//! ends. So a monitor socket tells instead, and ZeroMQ's own reconnecting is left
+//! unused: a broken connection is replaced as a whole.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use majordomo_protocol::dump;
+use zmq::SocketEvent;
+
+use crate::endpoint;
+use crate::settings::Settings;
+
+/// How long after a refused connection another is tried.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// ZeroMQ shall not connect again by itself; but zero or less would make it drop
+/// what was not read yet, so it waits for longer than anybody waits here.
+const RECONNECT_MS: i32 = 60 * 60 * 1000;
+
+/// How often a wait looks whether an inproc peer is there; it has no monitor.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A call that ZeroMQ refused.
+pub(crate) struct Failed {
+    pub(crate) call: &'static str,
+    pub(crate) source: zmq::Error,
+}
+
+/// Names the call that gave an error.
+fn failed(call: &'static str) -> impl FnOnce(zmq::Error) -> Failed {
+    move |source| Failed { call, source }
+}
+
+pub(crate) struct Connection {
+    socket: zmq::Socket,
+    /// Tells of the connection; none for inproc, where there is nothing to tell.
+    monitor: Option<zmq::Socket>,
+    endpoint: String,
+    /// Whether the connection has been complete.
+    established: bool,
+    /// Whether it broke, or never came about. It stays so.
+    broken: bool,
+    refused_at: Option<Instant>,
+}
+
+/// What a connection is ready for.
+pub(crate) enum Ready {
+    /// A message is there.
+    Readable,
+    /// The connection is complete.
+    Writable,
+    /// It was complete and broke; everything that came over it has been read.
+    Lost,
+    /// It did not come about.
+    Refused,
+    Nothing,
+}
+
+impl Connection {
+    pub(crate) fn open(
+        context: &zmq::Context,
+        endpoint: &str,
+        settings: &Settings,
+    ) -> Result<Self, Failed> {
+        let socket = context.socket(zmq::DEALER).map_err(failed("open a socket"))?;
+        let set = || -> zmq::Result<()> {
+            // Nothing is left to send when a socket is closed.
+            socket.set_linger(0)?;
+            socket.set_reconnect_ivl(RECONNECT_MS)?;
+            // A frame far above what is taken ends the connection before it is held.
+            let frame_max = settings.reply_bytes_max.saturating_mul(2).max(1 << 20);
+            socket.set_maxmsgsize(i64::try_from(frame_max).unwrap_or(i64::MAX))?;
+            socket.set_ipv6(endpoint::is_ipv6(endpoint))
+        };
+        set().map_err(failed("set the options of a socket"))?;
+        let inproc = endpoint.starts_with("inproc:");
+        let monitor = match inproc {
+            true => None,
+            false => Some(monitor(context, &socket).map_err(failed("monitor a socket"))?),
+        };
+        socket.connect(endpoint).map_err(failed("connect"))?;
+        Ok(Connection {
+            socket,
+            monitor,
+            endpoint: endpoint.to_owned(),
+            established: inproc,
+            broken: false,
+            refused_at: None,
+        })
+    }
+
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// What can be done. The monitor is read before the socket: whatever came before
+    /// the connection broke is there by then, and is read before it counts as lost.
+    pub(crate) fn ready(&mut self) -> Result<Ready, Failed> {
+        self.read_monitor()?;
+        let events = retry(|| self.socket.get_events()).map_err(failed("look at a socket"))?;
+        if self.monitor.is_none() {
+            self.broken = !events.contains(zmq::POLLOUT);
+        }
+        Ok(match (events.contains(zmq::POLLIN), self.broken, self.established) {
+            (true, _, _) => Ready::Readable,
+            (_, true, true) => Ready::Lost,
+            (_, true, false) => Ready::Refused,
+            (_, false, true) => Ready::Writable,
+            (_, false, false) => Ready::Nothing,
+        })
+    }
+
+    fn read_monitor(&mut self) -> Result<(), Failed> {
+        let Some(monitor) = &self.monitor else { return Ok(()) };
+        loop {
+            match receive(monitor) {
+                Ok(frames) => match frames.first().map(|frame| &frame[..]) {
+                    // An event is two bytes in the machine's order, and a value.
+                    Some([low, high, ..])
+                        if u16::from_ne_bytes([*low, *high])
+                            == SocketEvent::HANDSHAKE_SUCCEEDED.to_raw() =>
+                    {
+                        self.established = true;
+                    }
+                    _ => self.broken = true,
+                },
+                Err(zmq::Error::EAGAIN) => return Ok(()),
+                Err(error) => return Err(failed("read the monitor")(error)),
+            }
+        }
+    }
+
+    /// How long until a refused connection should be tried again; zero at that time.
+    pub(crate) fn refused_pause(&mut self, now: Instant) -> Duration {
+        let again = *self.refused_at.get_or_insert(now) + REFUSED_PAUSE;
+        again.saturating_duration_since(now)
+    }
+
+    /// Sends all frames, or says that the connection broke meanwhile. What was sent
+    /// of an incomplete message ZeroMQ takes back.
+    pub(crate) fn send(&self, frames: &[Vec<u8>]) -> Result<bool, Failed> {
+        let mut rest = frames.iter().peekable();
+        while let Some(frame) = rest.next() {
+            let more = if rest.peek().is_some() { zmq::SNDMORE } else { 0 };
+            match retry(|| self.socket.send(&frame[..], zmq::DONTWAIT | more)) {
+                Ok(()) => {}
+                Err(zmq::Error::EAGAIN) => return Ok(false),
+                Err(error) => return Err(failed("send")(error)),
+            }
+        }
+        log::trace!(endpoint = self.endpoint.as_str(); "sent{}", lines(frames));
+        Ok(true)
+    }
+
+    /// Receives all frames of a message that is there.
+    pub(crate) fn receive(&self) -> Result<Vec<zmq::Message>, Failed> {
+        let frames = receive(&self.socket).map_err(failed("receive"))?;
+        log::trace!(endpoint = self.endpoint.as_str(); "received{}", lines(&frames));
+        Ok(frames)
+    }
+
+    /// Waits until something may have changed, or for `left`.
+    pub(crate) fn wait(&self, left: Duration) -> Result<(), Failed> {
+        let socket = self.socket.as_poll_item(zmq::POLLIN);
+        match &self.monitor {
+            Some(monitor) => poll(&mut [socket, monitor.as_poll_item(zmq::POLLIN)], left),
+            None => poll(&mut [socket], left.min(LOOK)),
+        }
+    }
+}
+
+/// A socket that tells when the connection of `socket` completes and breaks.
+fn monitor(context: &zmq::Context, socket: &zmq::Socket) -> zmq::Result<zmq::Socket> {
+    static OPENED: AtomicU64 = AtomicU64::new(0);
+    let number = OPENED.fetch_add(1, Ordering::Relaxed);
+    let name = format!("inproc://majordomo-client-monitor-{number}");
+    // CONNECT_RETRIED: an attempt failed. So a socket has few events in its life,
+    // and its monitor never fills, which would stop ZeroMQ's thread.
+    let events =
+        [SocketEvent::HANDSHAKE_SUCCEEDED, SocketEvent::DISCONNECTED, SocketEvent::CONNECT_RETRIED];
+    let mask = events.iter().fold(0, |mask, event| mask | i32::from(event.to_raw()));
+    socket.monitor(&name, mask)?;
+    let monitor = context.socket(zmq::PAIR)?;
+    monitor.set_linger(0)?;
+    monitor.connect(&name)?;
+    Ok(monitor)
+}
+
+/// Receives all frames of a message, or EAGAIN when none is there.
+fn receive(socket: &zmq::Socket) -> zmq::Result<Vec<zmq::Message>> {
+    let mut frames = Vec::new();
+    loop {
+        let frame = retry(|| socket.recv_msg(zmq::DONTWAIT))?;
+        let more = frame.get_more();
+        frames.push(frame);
+        if !more {
+            return Ok(frames);
+        }
+    }
+}
+
+/// Waits for one of `items`, for a signal, or for `left`, rounded up.
+pub(crate) fn poll(items: &mut [zmq::PollItem], left: Duration) -> Result<(), Failed> {
+    let ms = left.as_nanos().div_ceil(1_000_000);
+    match zmq::poll(items, i64::try_from(ms).unwrap_or(i64::MAX)) {
+        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+        Err(error) => Err(failed("wait")(error)),
+    }
+}
+
+/// Repeats a call that does not block while signals interrupt it.
+fn retry<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
+    loop {
+        match call() {
+            Err(zmq::Error::EINTR) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Prints a message for the trace, a line a frame.
+fn lines<F: Deref<Target = [u8]>>(frames: &[F]) -> String {
+    frames.iter().map(|frame| format!("\n[{:03}] {}", frame.len(), dump(frame))).collect()
+}
