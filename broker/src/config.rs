@@ -19,8 +19,8 @@ pub use keys::{Key, VARIABLE_PREFIX};
 pub use render::reference;
 pub use table::KEYS;
 
-use crate::endpoint::Endpoint;
 use crate::logging::LogFormat;
+use majordomo_protocol::Endpoint;
 
 /// A valid configuration. Every key of [`KEYS`] has a method of its name, without
 /// the unit: `heartbeat_interval_ms` is [`Config::heartbeat_interval`].

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use majordomo_protocol::{DecodeError, PeerId};
+use majordomo_protocol::{ClientAddress, DecodeError, PeerId};
 
 use crate::engine::{Dropped, Fault, Gone, Note, RefusedWorker};
 use crate::log_gate::LogGate;
@@ -65,9 +65,9 @@ impl Journal {
             Note::WorkerGone { worker, service, reason, request } => {
                 let (kind, level, reason) = gone(*reason);
                 if self.gate.admits(kind, now) {
-                    let request = request.as_ref().map(ToString::to_string);
+                    let request = request_id(request.as_ref());
                     log::log!(
-                        target: TARGET, level, worker:%, service:%, reason, request:?;
+                        target: TARGET, level, worker:%, service:%, reason, request;
                         "worker gone"
                     );
                 }
@@ -90,9 +90,9 @@ impl Journal {
             Note::RequestDropped { client, service, request, reason } => {
                 let reason = dropped(*reason);
                 if self.gate.admits(reason, now) {
-                    let request = request.as_ref().map(ToString::to_string);
+                    let request = request_id(request.as_ref());
                     log::warn!(
-                        target: TARGET, client:%, service:%, request:?, reason;
+                        target: TARGET, client:%, service:%, request, reason;
                         "request dropped"
                     );
                 }
@@ -109,6 +109,11 @@ impl Journal {
             }
         }
     }
+}
+
+/// The id of a request in a log line, if there is one.
+fn request_id(request: Option<&ClientAddress>) -> String {
+    request.map_or_else(|| "none".to_owned(), ClientAddress::to_string)
 }
 
 /// Kind, level and words for the end of a worker.

@@ -25,7 +25,6 @@
 pub mod args;
 pub mod config;
 mod embedded;
-pub mod endpoint;
 pub mod engine;
 mod frame;
 mod ipc_file;

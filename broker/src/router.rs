@@ -3,9 +3,9 @@
 use majordomo_protocol::{Frames, PeerId};
 
 use crate::config::Config;
-use crate::endpoint::Endpoint;
 use crate::engine::Fault;
 use crate::frame::Frame;
+use majordomo_protocol::Endpoint;
 
 /// How long closing may take to get the last answers and DISCONNECTs out.
 const LINGER_MS: i32 = 1_000;

@@ -10,13 +10,12 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use majordomo_protocol::{Body, DecodeError, Frames, Message, PeerId, client};
+use majordomo_protocol::{Body, DecodeError, Endpoint, Frames, Message, PeerId, client};
 
 use crate::config::Config;
-use crate::endpoint::{Endpoint, PrepareError};
 use crate::engine::{Action, Caller, Engine, Event, Fault, Payload, Question, Settings};
 use crate::frame::Frame;
-use crate::ipc_file::IpcFile;
+use crate::ipc_file::{self, IpcFile};
 use crate::journal::Journal;
 use crate::router::{Received, Refused, Router};
 use crate::stats::Counters;
@@ -32,6 +31,8 @@ impl Payload for Body<Frame> {
         Body::append(self, more);
     }
 }
+
+pub use crate::ipc_file::PrepareError;
 
 /// A broker that listens, and serves when [`Server::run`] is called.
 pub struct Server {
@@ -54,8 +55,8 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// Another process listens there, or the address is not this machine's: choose
-    /// another endpoint. Nothing was started.
+    /// The address is not this machine's, or may not be used: choose another endpoint.
+    /// Nothing was started.
     #[error("cannot bind {endpoint}")]
     Bind {
         /// What was to be bound.
@@ -63,7 +64,8 @@ pub enum ServerError {
         /// What libzmq said.
         source: zmq::Error,
     },
-    /// An ipc endpoint cannot be listened on. Nothing was started.
+    /// Another process listens there, or an ipc endpoint cannot be listened on. Nothing
+    /// was started.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
     /// libzmq refused to work: a fault of the machine (no descriptors, no memory) or
@@ -103,8 +105,11 @@ impl Server {
         let mut endpoints = Vec::new();
         let mut ipc_files = Vec::new();
         for endpoint in config.bind() {
-            endpoint.prepare()?;
-            let failed = |source| ServerError::Bind { endpoint: endpoint.clone(), source };
+            ipc_file::prepare(endpoint)?;
+            let failed = |source| match source {
+                zmq::Error::EADDRINUSE => PrepareError::InUse { endpoint: endpoint.clone() }.into(),
+                source => ServerError::Bind { endpoint: endpoint.clone(), source },
+            };
             endpoints.push(router.bind(endpoint).map_err(failed)?);
             ipc_files.extend(endpoint.ipc_path().and_then(IpcFile::bound));
         }

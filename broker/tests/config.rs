@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use majordomo_broker::args::{self, Command};
 use majordomo_broker::config::{self, Config, KEYS, Key};
-use majordomo_broker::endpoint::Endpoint;
 use majordomo_broker::logging::LogFormat;
+use majordomo_protocol::Endpoint;
 
 const NO_ENVIRONMENT: [(&str, &str); 0] = [];
 

@@ -31,8 +31,8 @@ use crate::io::{self, Io};
 /// use majordomo_client::BlockingClient;
 ///
 /// let mut client = BlockingClient::builder()
-///     .endpoint("tcp://broker-1.example:5555")
-///     .endpoint("tcp://broker-2.example:5555")
+///     .broker("tcp://broker-1.example:5555")
+///     .broker("tcp://broker-2.example:5555")
 ///     .timeout(Duration::from_secs(60))
 ///     .tries(2)
 ///     .build()?;
@@ -54,7 +54,7 @@ impl BlockingClient {
     ///
     /// [`Error::Endpoint`].
     pub fn connect(endpoint: impl Into<String>) -> Result<Self, Error> {
-        Self::builder().endpoint(endpoint).build()
+        Self::builder().broker(endpoint).build()
     }
 
     /// A client with other settings.
@@ -229,8 +229,8 @@ impl BlockingClientBuilder {
     ///
     /// `tcp://host:port`, `ipc://path` or `inproc://name`; the last needs the
     /// broker's [context](Self::context), and one that nobody has bound is not
-    /// unreachable but silent. Default: [`DEFAULT_ENDPOINT`](crate::DEFAULT_ENDPOINT).
-    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+    /// unreachable but silent. Default: [`ENDPOINT_DEFAULT`](crate::ENDPOINT_DEFAULT).
+    pub fn broker(mut self, endpoint: impl Into<String>) -> Self {
         self.settings.endpoints.push(endpoint.into());
         self
     }

@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use majordomo_protocol::dump;
 use zmq::SocketEvent;
 
-use crate::endpoint;
 use crate::settings::Settings;
 
 /// How long after a refused connection another is tried.
@@ -78,7 +77,7 @@ impl Connection {
             // A frame far above what is taken ends the connection before it is held.
             let frame_max = settings.reply_bytes_max.saturating_mul(2).max(1 << 20);
             socket.set_maxmsgsize(i64::try_from(frame_max).unwrap_or(i64::MAX))?;
-            socket.set_ipv6(endpoint::is_ipv6(endpoint))
+            socket.set_ipv6(endpoint.starts_with("tcp://["))
         };
         set().map_err(failed("set the options of a socket"))?;
         let inproc = endpoint.starts_with("inproc:");

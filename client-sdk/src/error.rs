@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use majordomo_protocol::{DecodeError, Excerpt, InvalidServiceName, ServiceName};
+use majordomo_protocol::{DecodeError, Excerpt, InvalidEndpoint, InvalidServiceName, ServiceName};
 
 /// Why a call, or the making of a client, failed.
 ///
@@ -34,7 +34,7 @@ pub enum Error {
 
     /// No try got a connection to a broker; the request was not sent. Look whether
     /// a broker runs there.
-    #[error("no broker reached at {} in {tries} tries", .endpoints.join(", "))]
+    #[error("no broker reached at {} (tries: {tries})", .endpoints.join(", "))]
     Unreachable {
         /// The endpoints tried, in the order of the first try of each.
         endpoints: Vec<String>,
@@ -46,7 +46,7 @@ pub enum Error {
     /// this name, the workers are slower than the timeout, or the broker hangs.
     /// The request may have run, up to once for each try.
     #[error(
-        "no reply from service {service} after {tries} tries of {timeout:?} each, the last at {endpoint}"
+        "no reply from service {service} in {timeout:?} (tries: {tries}, the last at {endpoint})"
     )]
     TimedOut {
         /// The service that was asked.
@@ -61,7 +61,7 @@ pub enum Error {
 
     /// The connection broke after the request was sent, and no later try reached
     /// a broker or did better. The request may have run.
-    #[error("connection to {endpoint} lost while waiting for service {service}, in {tries} tries")]
+    #[error("connection to {endpoint} lost while waiting for service {service} (tries: {tries})")]
     Lost {
         /// The service that was asked.
         service: ServiceName,
@@ -126,13 +126,8 @@ pub enum Error {
     },
 
     /// An endpoint cannot be one of a broker. No client was made.
-    #[error("bad endpoint {endpoint:?}: {rule}")]
-    Endpoint {
-        /// The endpoint given.
-        endpoint: String,
-        /// The rule it breaks.
-        rule: &'static str,
-    },
+    #[error(transparent)]
+    Endpoint(#[from] InvalidEndpoint),
 
     /// ZeroMQ refused a call, as when the process has no more file descriptors.
     #[error("ZeroMQ cannot {call} for {endpoint}")]
@@ -159,7 +154,7 @@ impl Error {
             | Error::BodyOverLimit { .. }
             | Error::Unreachable { .. }
             | Error::Setting { .. }
-            | Error::Endpoint { .. } => false,
+            | Error::Endpoint(_) => false,
             Error::TimedOut { .. }
             | Error::Lost { .. }
             | Error::Interrupted { .. }

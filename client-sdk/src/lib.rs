@@ -56,7 +56,6 @@
 mod blocking;
 mod connection;
 pub mod dialog;
-mod endpoint;
 mod error;
 mod event;
 mod io;
@@ -65,7 +64,6 @@ mod settings;
 pub use blocking::{BlockingClient, BlockingClientBuilder, Replies, failure};
 pub use dialog::Reply;
 pub use error::{Error, Violation};
-pub use settings::DEFAULT_ENDPOINT;
 
 pub use majordomo_protocol::mmi::BrokerReport;
-pub use majordomo_protocol::{Body, ServiceName, Version};
+pub use majordomo_protocol::{Body, ENDPOINT_DEFAULT, ServiceName, Version};

@@ -5,19 +5,15 @@
 
 use std::time::Duration;
 
-use majordomo_protocol::Version;
+use majordomo_protocol::{ENDPOINT_DEFAULT, Endpoint, Version};
 
-use crate::endpoint;
 use crate::error::Error;
-
-/// Where the broker binds when nothing else is said.
-pub const DEFAULT_ENDPOINT: &str = "tcp://127.0.0.1:5555";
 
 /// What a client may do and for how long; see the methods of
 /// [`BlockingClientBuilder`](crate::BlockingClientBuilder) for each.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The brokers, in order of preference; none means [`DEFAULT_ENDPOINT`].
+    /// The brokers, in order of preference; none means [`ENDPOINT_DEFAULT`].
     pub endpoints: Vec<String>,
     /// The version spoken. Default: MDP/0.2.
     pub version: Version,
@@ -60,11 +56,10 @@ impl Settings {
     /// Puts the defaults where nothing was given, and refuses what cannot be.
     pub(crate) fn checked(mut self) -> Result<Self, Error> {
         if self.endpoints.is_empty() {
-            self.endpoints.push(DEFAULT_ENDPOINT.to_owned());
+            self.endpoints.push(ENDPOINT_DEFAULT.to_owned());
         }
         for endpoint in &self.endpoints {
-            endpoint::check(endpoint)
-                .map_err(|rule| Error::Endpoint { endpoint: endpoint.clone(), rule })?;
+            Endpoint::to_connect(endpoint)?;
         }
         for (setting, value) in
             [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)]

@@ -186,7 +186,7 @@ fn after_the_last_try_the_error_says_how_often_how_long_whom_and_where() {
     table.start().sent().wait().sent().wait().sent().wait();
     assert_eq!(
         table.actions().last().map(String::as_str),
-        Some("fail: no reply from service echo after 3 tries of 10s each, the last at inproc://a")
+        Some("fail: no reply from service echo in 10s (tries: 3, the last at inproc://a)")
     );
     assert!(table.error.as_ref().is_some_and(Error::may_have_run));
     assert!(!table.open, "the socket is discarded after giving up");
@@ -227,7 +227,7 @@ fn an_endpoint_without_a_connection_is_unreachable_and_the_request_has_not_run()
     table.wait().wait().wait();
     let actions = table.actions();
     let last = actions.last().map(String::as_str);
-    assert_eq!(last, Some("fail: no broker reached at inproc://a in 3 tries"));
+    assert_eq!(last, Some("fail: no broker reached at inproc://a (tries: 3)"));
     assert!(table.error.is_some_and(|error| !error.may_have_run()));
 }
 
@@ -268,7 +268,7 @@ fn a_failed_try_moves_on_to_the_next_endpoint_and_pauses_only_before_one_that_fa
     let last = table.wait().actions().pop();
     assert_eq!(
         last.as_deref(),
-        Some("fail: no broker reached at inproc://a, inproc://b in 3 tries")
+        Some("fail: no broker reached at inproc://a, inproc://b (tries: 3)")
     );
 }
 
@@ -292,7 +292,7 @@ fn each_endpoint_is_tried_unless_the_number_of_tries_is_given() {
     for _ in endpoints {
         table.wait();
     }
-    assert!(table.actions().last().is_some_and(|last| last.ends_with("inproc://e in 5 tries")));
+    assert!(table.actions().last().is_some_and(|last| last.ends_with("inproc://e (tries: 5)")));
 
     let settings = Settings { tries: Some(2), ..settings(&endpoints) };
     let mut table = Table::new(settings, 1);
@@ -300,7 +300,7 @@ fn each_endpoint_is_tried_unless_the_number_of_tries_is_given() {
     let last = table.actions().pop();
     assert_eq!(
         last.as_deref(),
-        Some("fail: no broker reached at inproc://a, inproc://b in 2 tries")
+        Some("fail: no broker reached at inproc://a, inproc://b (tries: 2)")
     );
 }
 
@@ -311,7 +311,7 @@ fn the_error_tells_of_the_last_try_that_reached_a_broker() {
     let last = table.actions().pop();
     assert_eq!(
         last.as_deref(),
-        Some("fail: no reply from service echo after 3 tries of 10s each, the last at inproc://a")
+        Some("fail: no reply from service echo in 10s (tries: 3, the last at inproc://a)")
     );
     assert!(table.error.is_some_and(|error| error.may_have_run()));
 }
@@ -326,7 +326,7 @@ fn a_connection_that_breaks_fails_the_try_before_its_time() {
     let last = table.actions().pop();
     assert_eq!(
         last.as_deref(),
-        Some("fail: connection to inproc://a lost while waiting for service echo, in 3 tries")
+        Some("fail: connection to inproc://a lost while waiting for service echo (tries: 3)")
     );
     assert!(table.error.is_some_and(|error| error.may_have_run()));
 }
@@ -589,8 +589,8 @@ fn settings_that_cannot_be_are_refused_by_name_value_and_rule() {
         ),
         (
             Settings { endpoints: vec!["tcp://127.0.0.1:99999".to_owned()], ..settings(&[]) },
-            "bad endpoint \"tcp://127.0.0.1:99999\": \
-             the port of tcp://host:port is a number from 1 to 65535",
+            "endpoint \"tcp://127.0.0.1:99999\" has the port \"99999\", which is not 0 to 65535 \
+             or *; expected tcp://HOST:PORT, ipc://PATH or inproc://NAME",
         ),
     ] {
         assert_eq!(refusal(settings), words);

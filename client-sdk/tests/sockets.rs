@@ -114,7 +114,7 @@ fn mortal_broker(
 }
 
 fn at(endpoint: &str) -> BlockingClientBuilder {
-    BlockingClient::builder().endpoint(endpoint).timeout(LONG).connect_timeout(LONG)
+    BlockingClient::builder().broker(endpoint).timeout(LONG).connect_timeout(LONG)
 }
 
 fn client(endpoint: &str) -> BlockingClient {
@@ -266,7 +266,7 @@ fn an_unreachable_endpoint_is_passed_over_and_the_one_that_works_is_kept() {
     let dead = format!("ipc://{}/nobody", directory.path().display());
     let (alive, broker) =
         broker(|router| router.answer("echo", "one") == router.answer("echo", "two"));
-    let builder = BlockingClient::builder().endpoint(dead).endpoint(alive).tries(2).timeout(LONG);
+    let builder = BlockingClient::builder().broker(dead).broker(alive).tries(2).timeout(LONG);
     let mut client = builder.build().expect("a client");
     assert_eq!(client.request("echo", "hello").expect("a reply"), Body::from("one"));
     assert_eq!(client.request("echo", "hello").expect("a reply"), Body::from("two"));
@@ -277,7 +277,7 @@ fn an_unreachable_endpoint_is_passed_over_and_the_one_that_works_is_kept() {
 fn a_silent_endpoint_is_passed_over() {
     let silent = Router::new();
     let (alive, broker) = broker(|router| router.answer("echo", "reply"));
-    let builder = BlockingClient::builder().endpoint(&silent.endpoint).endpoint(alive);
+    let builder = BlockingClient::builder().broker(&silent.endpoint).broker(alive);
     let mut client = builder.timeout(SHORT).tries(100).build().expect("a client");
     assert_eq!(client.request("echo", "hello").expect("a reply"), Body::from("reply"));
     let (_, frames) = silent.receive();

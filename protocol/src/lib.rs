@@ -53,6 +53,7 @@
 
 mod body;
 pub mod client;
+mod endpoint;
 mod error;
 mod frames;
 mod header;
@@ -62,6 +63,9 @@ mod names;
 pub mod worker;
 
 pub use body::Body;
+pub use endpoint::{
+    ENDPOINT_DEFAULT, Endpoint, INPROC_NAME_BYTES_MAX, IPC_PATH_BYTES_MAX, InvalidEndpoint,
+};
 pub use error::{DecodeError, Excerpt, Expected, Found, Inexpressible};
 pub use frames::{Frame, Frames, dump};
 pub use message::Message;

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use toml::Value;
 
 use super::{Config, KEYS};
-use crate::endpoint::{Endpoint, InvalidEndpoint};
+use majordomo_protocol::{Endpoint, InvalidEndpoint};
 
 /// What every environment variable of the broker begins with.
 pub const VARIABLE_PREFIX: &str = "MAJORDOMO_BROKER_";

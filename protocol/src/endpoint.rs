@@ -1,18 +1,16 @@
-//! Where the broker listens: `tcp://`, `ipc://` and `inproc://` addresses.
+//! Where a broker listens and its peers connect: `tcp://`, `ipc://` and `inproc://`
+//! addresses.
 //!
-//! libzmq checks little: it takes a port modulo 65536, removes whatever file stands
-//! at an ipc path, and answers an unwritable path with an error code that its Rust
-//! binding panics on. So every address is checked here before libzmq sees it: its
-//! form when it is parsed, and the file system in [`Endpoint::prepare`].
+//! libzmq checks little: it takes a port modulo 65536, and its Rust binding panics on
+//! what some others come to. So an address is checked here before libzmq sees it.
 
 use std::fmt;
-use std::fs;
-use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
+
+/// Where a broker listens, and its peers connect, unless they are told otherwise.
+pub const ENDPOINT_DEFAULT: &str = "tcp://127.0.0.1:5555";
 
 /// The most bytes of an ipc path: what a Unix socket address holds.
 pub const IPC_PATH_BYTES_MAX: usize = 107;
@@ -20,7 +18,8 @@ pub const IPC_PATH_BYTES_MAX: usize = 107;
 /// The most bytes of an inproc name.
 pub const INPROC_NAME_BYTES_MAX: usize = 256;
 
-/// A checked address to listen on.
+/// A checked address: one to listen on, or, made by [`Endpoint::to_connect`], one to
+/// connect to.
 ///
 /// | form | meaning |
 /// |---|---|
@@ -31,12 +30,12 @@ pub const INPROC_NAME_BYTES_MAX: usize = 256;
 /// Two endpoints are equal when libzmq would take them for the same.
 ///
 /// ```
-/// use majordomo_broker::endpoint::Endpoint;
+/// use majordomo_protocol::Endpoint;
 ///
 /// let endpoint: Endpoint = "tcp://127.0.0.1:0".parse()?;
 /// assert_eq!(endpoint.as_str(), "tcp://127.0.0.1:*");
 /// assert!("tcp://127.0.0.1:99999".parse::<Endpoint>().is_err());
-/// # Ok::<(), majordomo_broker::endpoint::InvalidEndpoint>(())
+/// # Ok::<(), majordomo_protocol::InvalidEndpoint>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint(String);
@@ -58,46 +57,20 @@ impl Endpoint {
         (!path.starts_with('@')).then(|| Path::new(path))
     }
 
-    /// Makes sure that an ipc endpoint can be listened on, and removes the socket
-    /// file that a broker which was killed has left there. Other endpoints are
-    /// always ready. Call it right before binding.
-    ///
-    /// Reads and writes the file system; blocks no longer than that takes.
+    /// Checks an address to connect to: one to listen on that leaves nothing open, so
+    /// neither a host nor a port of `*`, nor port 0.
     ///
     /// # Errors
     ///
-    /// [`PrepareError`] says what stands in the way. Nothing was changed then.
-    pub fn prepare(&self) -> Result<(), PrepareError> {
-        let Some(path) = self.ipc_path() else { return Ok(()) };
-        let failed = |source| PrepareError::Io { endpoint: self.clone(), source };
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        if !directory.is_dir() {
-            return Err(PrepareError::NoDirectory {
-                endpoint: self.clone(),
-                directory: directory.to_owned(),
-            });
+    /// [`InvalidEndpoint`] says what is wrong with it.
+    pub fn to_connect(text: &str) -> Result<Self, InvalidEndpoint> {
+        let endpoint: Endpoint = text.parse()?;
+        let open = endpoint.0.starts_with("tcp://*:") || endpoint.0.ends_with(":*");
+        if endpoint.0.starts_with("tcp://") && open {
+            let fault = "has a * or port 0, where one can only listen".to_owned();
+            return Err(InvalidEndpoint { found: text.to_owned(), fault });
         }
-        match fs::symlink_metadata(path) {
-            Ok(found) if !found.file_type().is_socket() => {
-                return Err(PrepareError::NotASocket { endpoint: self.clone() });
-            }
-            Ok(_) => match UnixStream::connect(path) {
-                Ok(_) => return Err(PrepareError::InUse { endpoint: self.clone() }),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    fs::remove_file(path).map_err(failed)?;
-                }
-                Err(error) => return Err(failed(error)),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
-        }
-        // Listening once by way of the standard library brings to light whatever
-        // else is wrong (rights, a read-only file system) as a proper error.
-        drop(UnixListener::bind(path).map_err(failed)?);
-        fs::remove_file(path).map_err(failed)
+        Ok(endpoint)
     }
 }
 
@@ -192,7 +165,7 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// A text that is no endpoint to listen on. Write it in one of the three forms.
+/// A text that is no endpoint. Write it in one of the three forms.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("endpoint {found:?} {fault}; expected tcp://HOST:PORT, ipc://PATH or inproc://NAME")]
 pub struct InvalidEndpoint {
@@ -200,52 +173,9 @@ pub struct InvalidEndpoint {
     fault: String,
 }
 
-/// Why an ipc endpoint cannot be listened on now.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PrepareError {
-    /// Create the directory, or choose another path.
-    #[error("cannot bind {endpoint}: {} is not a directory", directory.display())]
-    NoDirectory {
-        /// What was to be bound.
-        endpoint: Endpoint,
-        /// The directory it needs.
-        directory: PathBuf,
-    },
-    /// Something that is not a socket has this path, and libzmq would delete it.
-    /// Move it away, or choose another path.
-    #[error("cannot bind {endpoint}: a file that is not a socket has this path")]
-    NotASocket {
-        /// What was to be bound.
-        endpoint: Endpoint,
-    },
-    /// A running process listens there. Stop it, or choose another path.
-    #[error("cannot bind {endpoint}: address in use")]
-    InUse {
-        /// What was to be bound.
-        endpoint: Endpoint,
-    },
-    /// The system refused, most often for missing rights.
-    #[error("cannot bind {endpoint}")]
-    Io {
-        /// What was to be bound.
-        endpoint: Endpoint,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A path of this process and this test alone; nothing is there.
-    fn scratch(name: &str) -> PathBuf {
-        let name = format!("majordomo-endpoint-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = fs::remove_file(&path);
-        path
-    }
 
     #[test]
     fn good_endpoints_are_taken_and_written_in_one_way() {
@@ -316,69 +246,15 @@ mod tests {
         assert!(format!("inproc://{}", "x".repeat(257)).parse::<Endpoint>().is_err());
     }
 
-    fn ipc(path: &Path) -> Endpoint {
-        format!("ipc://{}", path.display()).parse().expect("an ipc endpoint")
-    }
-
     #[test]
-    fn a_free_ipc_path_is_ready_and_stays_free() {
-        let path = scratch("free");
-        assert!(ipc(&path).prepare().is_ok());
-        assert!(!path.exists());
-        assert_eq!(ipc(&path).ipc_path(), Some(path.as_path()));
-        for other in ["tcp://127.0.0.1:1", "inproc://x", "ipc://@x"] {
-            let other: Endpoint = other.parse().expect(other);
-            assert!(other.prepare().is_ok() && other.ipc_path().is_none());
+    fn only_an_address_that_leaves_nothing_open_is_one_to_connect_to() {
+        for good in ["tcp://host:1", "tcp://[::1]:5555", "ipc://x", "inproc://x"] {
+            assert!(Endpoint::to_connect(good).is_ok(), "{good}");
         }
-    }
-
-    #[test]
-    fn the_socket_that_a_killed_broker_left_is_removed() {
-        let path = scratch("stale");
-        drop(UnixListener::bind(&path).expect("bound"));
-        assert!(path.exists());
-        assert!(ipc(&path).prepare().is_ok());
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn the_socket_of_a_running_broker_is_left_alone() {
-        let path = scratch("running");
-        let _listener = UnixListener::bind(&path).expect("bound");
-        let error = ipc(&path).prepare().expect_err("somebody listens");
-        assert!(matches!(error, PrepareError::InUse { .. }), "{error}");
-        assert_eq!(
-            error.to_string(),
-            format!("cannot bind ipc://{}: address in use", path.display())
-        );
-        assert!(path.exists());
-        fs::remove_file(&path).expect("removed");
-    }
-
-    #[test]
-    fn a_file_that_is_no_socket_is_left_alone() {
-        let path = scratch("file");
-        fs::write(&path, "precious").expect("written");
-        let error = ipc(&path).prepare().expect_err("a file is there");
-        assert!(matches!(error, PrepareError::NotASocket { .. }), "{error}");
-        assert_eq!(fs::read_to_string(&path).expect("still there"), "precious");
-
-        // Nor can a file be the directory of a socket.
-        let error = ipc(&path.join("socket")).prepare().expect_err("not a directory");
-        assert!(matches!(error, PrepareError::NoDirectory { .. }), "{error}");
-        fs::remove_file(&path).expect("removed");
-
-        let error = ipc(&path.join("socket")).prepare().expect_err("no directory");
-        assert!(matches!(error, PrepareError::NoDirectory { .. }), "{error}");
-    }
-
-    #[test]
-    fn a_path_where_no_socket_can_be_is_an_error_and_no_panic() {
-        let endpoint: Endpoint = "ipc:///proc/majordomo-test".parse().expect("an ipc endpoint");
-        let error = endpoint.prepare().expect_err("nobody can write there");
-        assert!(
-            matches!(error, PrepareError::Io { .. } | PrepareError::NoDirectory { .. }),
-            "{error}"
-        );
+        for bad in ["tcp://*:1", "tcp://host:*", "tcp://host:0", "host:1", "ipc://*"] {
+            assert!(Endpoint::to_connect(bad).is_err(), "{bad}");
+        }
+        let error = Endpoint::to_connect("tcp://*:1").unwrap_err().to_string();
+        assert!(error.contains("where one can only listen"), "{error}");
     }
 }
