@@ -1,0 +1,159 @@
+//! `majordomo call`: one request, and its reply as it comes.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use majordomo_client::{BlockingClient, BlockingClientBuilder, Body, Reply, failure};
+use majordomo_protocol::dump;
+
+use crate::args::{Asking, Call, UsageError};
+use crate::{note, print, printable};
+
+pub(crate) fn run(call: &Call, brokers: &[String], verbose: bool) -> anyhow::Result<()> {
+    // Wrong settings are told before standard input is waited for.
+    let mut client = client(brokers, &call.asking)
+        .body_bytes_max(call.bytes_max)
+        .reply_bytes_max(call.bytes_max)
+        .build()?;
+    let service = call.service.as_str();
+    let body = body(call)?;
+    let progress = (verbose || io::stderr().is_terminal()).then(|| Progress::start(service));
+    for reply in client.stream(service, body)? {
+        let reply = reply?;
+        if let Some(progress) = &progress {
+            progress.heard();
+        }
+        if let Reply::Final(last) = &reply
+            && let Some(text) = failure(last)
+            && !call.raw
+        {
+            bail!("service {service} failed: {}", printable(text.trim_end()));
+        }
+        match call.frames {
+            true => print(lines(&reply).as_bytes())?,
+            false => {
+                let (Reply::Partial(body) | Reply::Final(body)) = reply;
+                print(&body.into_bytes())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A client of these brokers that asks as it was told to.
+pub(crate) fn client(brokers: &[String], asking: &Asking) -> BlockingClientBuilder {
+    let mut builder = BlockingClient::builder().version(asking.protocol.into());
+    for endpoint in brokers {
+        builder = builder.broker(endpoint);
+    }
+    if let Some(timeout) = asking.timeout {
+        builder = builder.timeout(timeout);
+    }
+    if let Some(tries) = asking.tries {
+        builder = builder.tries(tries);
+    }
+    builder
+}
+
+fn body(call: &Call) -> anyhow::Result<Body> {
+    if !call.body.is_empty() {
+        let frames = call.body.iter().map(|text| text.as_bytes().to_vec());
+        return Ok(Body::from_frames(frames.collect()));
+    }
+    let bytes = match &call.file {
+        Some(path) if path != Path::new("-") => File::open(path)
+            .map_err(anyhow::Error::new)
+            .and_then(|file| read(file, call.bytes_max))
+            .with_context(|| format!("cannot read {}", path.display()))?,
+        None if io::stdin().is_terminal() => {
+            return Err(UsageError(
+                "the body is missing: name a FILE, or give a text with --body, or send \
+                 something to standard input; a FILE of - is what you type, up to Ctrl-D"
+                    .to_owned(),
+            )
+            .into());
+        }
+        _ => read(io::stdin().lock(), call.bytes_max).context("cannot read standard input")?,
+    };
+    Ok(bytes.into())
+}
+
+/// Reads everything, unless it is more than can be sent.
+fn read(source: impl Read, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > bytes_max {
+        bail!("it has more than {bytes_max} bytes; --bytes-max raises the limit");
+    }
+    Ok(bytes)
+}
+
+/// A line for each frame; the first names the command.
+fn lines(reply: &Reply) -> String {
+    let (command, body) = match reply {
+        Reply::Partial(body) => ("PARTIAL", body),
+        Reply::Final(body) => ("FINAL", body),
+    };
+    let line = |(position, frame): (usize, &Vec<u8>)| {
+        let command = if position == 0 { command } else { "" };
+        format!("{command:7} [{:03}] {}\n", frame.len(), dump(frame))
+    };
+    body.frames().iter().enumerate().map(line).collect()
+}
+
+/// Says on standard error that there is no reply yet: after 1, 2, 4, 8 s and so on.
+struct Progress(Sender<()>);
+
+impl Progress {
+    fn start(service: &str) -> Self {
+        let (heard, receiver) = mpsc::channel();
+        let service = service.to_owned();
+        thread::spawn(move || {
+            let first = Duration::from_secs(1);
+            let (mut waited, mut step) = (Duration::ZERO, first);
+            loop {
+                match receiver.recv_timeout(step) {
+                    Ok(()) => (waited, step) = (Duration::ZERO, first),
+                    Err(RecvTimeoutError::Timeout) => {
+                        waited += step;
+                        step = waited;
+                        note(format_args!("waiting for {service}, {} s so far", waited.as_secs()));
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        });
+        Progress(heard)
+    }
+
+    /// A part has come: the waiting begins anew.
+    fn heard(&self) {
+        // The thread ends with this value only.
+        let _ = self.0.send(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_print_a_line_each_and_messages_stay_apart() {
+        let part = Reply::Partial(Body::from("one"));
+        assert_eq!(lines(&part), "PARTIAL [003] one\n");
+        let last = Reply::Final(Body::from(vec![b"500".to_vec(), vec![0]]));
+        assert_eq!(lines(&last), "FINAL   [003] 500\n        [001] 0x00\n");
+    }
+
+    #[test]
+    fn no_more_is_read_than_can_be_sent() {
+        assert_eq!(read(&b"1234"[..], 4).unwrap(), b"1234");
+        assert!(read(&b"12345"[..], 4).is_err());
+    }
+}
