@@ -11,21 +11,34 @@ use crate::names::Version;
 /// Nothing of it has taken effect. The RFCs ask the receiver to drop it and to
 /// treat its sender as invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("frame {frame}: expected {expected}, found {found}")]
+#[error("frame {frame}{}: expected {expected}, found {found}", OfRecord(*.record))]
 pub struct DecodeError {
     /// The place in the message, counted from 0, without the identity frame that
     /// a ROUTER socket puts in front.
     pub frame: usize,
+    /// The record of an MDP/1.0 message, counted from 0; those before it took effect.
+    /// `None` when the fault lies in no record, or the version has none.
+    pub record: Option<usize>,
     /// What should stand there.
     pub expected: Expected,
     /// What does.
     pub found: Found,
 }
 
+/// Says which record an error is about.
+struct OfRecord(Option<usize>);
+
+impl fmt::Display for OfRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |record| write!(f, ", record {record}"))
+    }
+}
+
 /// What the protocol wants in some place of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Expected {
-    /// `MDPC02` or `MDPW02`; or an empty frame and then `MDPC01` or `MDPW01`.
+    /// `MDPC02` or `MDPW02`; `MDPC10` or `MDPW10` and records; or an empty frame and
+    /// then `MDPC01` or `MDPW01`.
     BrokerHeader,
     /// The header of one sub-protocol and version.
     Header(&'static str),
@@ -41,13 +54,22 @@ pub enum Expected {
     Body,
     /// Nothing more.
     End,
+    /// The length of a record: at least 4, and no more bytes than follow.
+    RecordLength,
+    /// A field of a record, by its name.
+    Field(&'static str),
+    /// Metadata: pairs of a key and a value that fill their length.
+    Metadata,
+    /// The end of the record: its command has no body, or its body stands in frames.
+    EndOfRecord,
 }
 
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Expected::BrokerHeader => f.write_str(
-                "the header MDPC02 or MDPW02, or an empty frame followed by MDPC01 or MDPW01",
+                "the header MDPC02 or MDPW02, a batch that begins MDPC10 or MDPW10, \
+                 or an empty frame followed by MDPC01 or MDPW01",
             ),
             Expected::Header(header) => write!(f, "the header {header}"),
             Expected::Command(commands) => write!(f, "a command ({commands})"),
@@ -60,6 +82,12 @@ impl fmt::Display for Expected {
             Expected::Empty => f.write_str("an empty frame"),
             Expected::Body => f.write_str("a body (1 frame or more)"),
             Expected::End => f.write_str("the end of the message"),
+            Expected::RecordLength => {
+                f.write_str("the length of a record (4 or more, and no more bytes than follow)")
+            }
+            Expected::Field(field) => f.write_str(field),
+            Expected::Metadata => f.write_str("metadata (pairs of a key and a value)"),
+            Expected::EndOfRecord => f.write_str("the end of the record"),
         }
     }
 }

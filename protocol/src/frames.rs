@@ -27,6 +27,30 @@ impl<F: Frame> Frames<F> {
         Frames { rest: frames.into_iter(), position: 0 }
     }
 
+    /// Where the next frame stands in the message, counted from 0.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Leaves the frames that were not read unread.
+    pub(crate) fn clear(&mut self) {
+        self.rest = Vec::new().into_iter();
+    }
+
+    /// Reads one frame that satisfies `accept`, and gives the frame itself.
+    pub(crate) fn read_frame(
+        &mut self,
+        expected: Expected,
+        accept: impl FnOnce(&[u8]) -> bool,
+    ) -> Result<F, DecodeError> {
+        match self.rest.as_slice().first() {
+            Some(frame) if accept(frame) => {}
+            _ => return Err(self.error(expected)),
+        }
+        self.position += 1;
+        self.rest.next().ok_or_else(|| self.error(expected))
+    }
+
     /// The frames not read yet, in order.
     pub fn as_slice(&self) -> &[F] {
         self.rest.as_slice()
@@ -84,7 +108,7 @@ impl<F: Frame> Frames<F> {
             Some(frame) => Found::Frame(Excerpt::of(frame)),
             None => Found::Nothing,
         };
-        DecodeError { frame: self.position, expected, found }
+        DecodeError { frame: self.position, record: None, expected, found }
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) fn text(sub_protocol: SubProtocol, version: Version) -> &'static str 
         (SubProtocol::Client, Version::V0_2) => "MDPC02",
         (SubProtocol::Worker, Version::V0_1) => "MDPW01",
         (SubProtocol::Worker, Version::V0_2) => "MDPW02",
+        (SubProtocol::Client, Version::V1_0) => "MDPC10",
+        (SubProtocol::Worker, Version::V1_0) => "MDPW10",
     }
 }
 

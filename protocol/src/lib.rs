@@ -23,24 +23,25 @@
 //! # Example
 //!
 //! ```
-//! use majordomo_protocol::{client, Body, Frames, Message, ServiceName, Version};
+//! use majordomo_protocol::{client, Body, Frames, Message, ServiceName, Terms, Version};
 //!
 //! // What a client puts on its DEALER socket:
 //! let request = client::ToBroker::Request {
+//!     id: None,
 //!     service: ServiceName::new("echo")?,
+//!     terms: Terms::default(),
 //!     body: Body::from("hello"),
 //! };
-//! let frames = request.encode(Version::V0_2);
+//! let frames = request.encode(Version::V0_2)?;
 //! assert_eq!(frames, [&b"MDPC02"[..], b"\x01", b"echo", b"hello"]);
 //!
 //! // What a broker reads from it, after the identity frame:
-//! match Message::decode(Frames::new(frames))? {
-//!     Message::Client { version, command: client::ToBroker::Request { service, body }, .. } => {
-//!         assert_eq!(version, Version::V0_2);
-//!         assert_eq!(service.as_str(), "echo");
-//!         assert_eq!(body.frames(), ["hello".as_bytes()]);
-//!     }
-//!     Message::Worker { .. } => unreachable!("the header says MDPC02"),
+//! for message in Message::decode(Frames::new(frames)) {
+//!     let Message::Client { version, command, .. } = message? else { continue };
+//!     let client::ToBroker::Request { service, body, .. } = command else { continue };
+//!     assert_eq!(version, Version::V0_2);
+//!     assert_eq!(service.as_str(), "echo");
+//!     assert_eq!(body.frames(), ["hello".as_bytes()]);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -58,8 +59,11 @@ mod error;
 mod frames;
 mod header;
 mod message;
+mod metadata;
 pub mod mmi;
 mod names;
+mod record;
+mod terms;
 pub mod worker;
 
 pub use body::Body;
@@ -68,7 +72,11 @@ pub use endpoint::{
 };
 pub use error::{DecodeError, Excerpt, Expected, Found, Inexpressible};
 pub use frames::{Frame, Frames, dump};
-pub use message::Message;
+pub use message::{Message, Messages};
+pub use metadata::{Metadata, MetadataTooLarge};
 pub use names::{
-    ClientAddress, InvalidServiceName, PeerId, SERVICE_NAME_BYTES_MAX, ServiceName, Version,
+    ClientAddress, InstanceId, InvalidServiceName, PeerId, RequestId, SERVICE_NAME_BYTES_MAX,
+    ServiceName, Version,
 };
+pub use record::Batch;
+pub use terms::{Agreement, Offer, Reason, Task, Terms, code};

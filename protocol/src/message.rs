@@ -6,9 +6,10 @@ use crate::error::DecodeError;
 use crate::frames::{Frame, Frames};
 use crate::header::{self, SubProtocol};
 use crate::names::Version;
+use crate::record::Records;
 use crate::worker;
 
-/// What one message to a broker says, in which version.
+/// What a peer says to a broker, in which version.
 ///
 /// A ROUTER socket serves clients and workers of all versions; the header tells
 /// them apart.
@@ -34,12 +35,21 @@ pub enum Message<F> {
 }
 
 impl<F: Frame> Message<F> {
-    /// Reads a message that came to a broker, without its identity frame.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError`] for everything that no client and no worker may send.
-    pub fn decode(mut frames: Frames<F>) -> Result<Self, DecodeError> {
+    /// Reads a message that came to a broker, without its identity frame: one command
+    /// in MDP/0.1 and MDP/0.2, as many as its sender had ready in MDP/1.0.
+    pub fn decode(frames: Frames<F>) -> Messages<F> {
+        let mut sub_protocols = [SubProtocol::Client, SubProtocol::Worker].into_iter();
+        let batch = sub_protocols.find(|sub_protocol| Records::begin(&frames, *sub_protocol));
+        Messages(match batch {
+            None => State::Single(frames),
+            Some(sub_protocol) => match Records::new(frames, sub_protocol) {
+                Ok(records) => State::Batch(sub_protocol, records),
+                Err(_) => State::Done,
+            },
+        })
+    }
+
+    fn decode_single(mut frames: Frames<F>) -> Result<Self, DecodeError> {
         let (envelope, sub_protocol, version) = header::read(&mut frames)?;
         match sub_protocol {
             SubProtocol::Client => {
@@ -50,6 +60,43 @@ impl<F: Frame> Message<F> {
                 let command = worker::ToBroker::decode_after_header(version, frames)?;
                 Ok(Message::Worker { version, command })
             }
+        }
+    }
+}
+
+/// The commands of one message, as [`Message::decode`] finds them.
+///
+/// After an error there is nothing more: what stood before it counts.
+#[derive(Clone)]
+pub struct Messages<F>(State<F>);
+
+#[derive(Clone)]
+enum State<F> {
+    Single(Frames<F>),
+    Batch(SubProtocol, Records<F>),
+    Done,
+}
+
+impl<F: Frame> Iterator for Messages<F> {
+    type Item = Result<Message<F>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let version = Version::V1_0;
+        match &mut self.0 {
+            State::Done => None,
+            State::Batch(SubProtocol::Client, records) => {
+                let command = records.next(client::ToBroker::read)?;
+                let envelope = Vec::new();
+                Some(command.map(|command| Message::Client { version, envelope, command }))
+            }
+            State::Batch(SubProtocol::Worker, records) => {
+                let command = records.next(worker::ToBroker::read)?;
+                Some(command.map(|command| Message::Worker { version, command }))
+            }
+            State::Single(_) => match std::mem::replace(&mut self.0, State::Done) {
+                State::Single(frames) => Some(Message::decode_single(frames)),
+                _ => None,
+            },
         }
     }
 }

@@ -18,14 +18,18 @@ pub enum Version {
     V0_1,
     /// MDP/0.2, ZeroMQ RFC 18: no empty frame, any number of partial replies.
     V0_2,
+    /// MDP/1.0, ours: request ids, errors, deadlines, cancellation, several requests
+    /// for each worker, and as many records in a message as are ready.
+    V1_0,
 }
 
 impl Version {
-    /// The version as its document writes it: `0.1` or `0.2`.
+    /// The version as its document writes it: `0.1`, `0.2` or `1.0`.
     pub fn as_str(self) -> &'static str {
         match self {
             Version::V0_1 => "0.1",
             Version::V0_2 => "0.2",
+            Version::V1_0 => "1.0",
         }
     }
 }
@@ -120,6 +124,42 @@ pub struct PeerId(SmallVec<[u8; 16]>);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientAddress(SmallVec<[u8; 16]>);
 
+/// What a client calls a request by, in MDP/1.0: 16 bytes that it makes unique.
+///
+/// 8 random bytes for each instance of a client and 8 of a counter will do. Prints in
+/// hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId([u8; 16]);
+
+impl RequestId {
+    /// Takes the bytes.
+    pub fn new(bytes: [u8; 16]) -> Self {
+        RequestId(bytes)
+    }
+
+    /// The bytes as they travel.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// Which of its brokers a peer talks to: 8 random bytes that a broker makes at its
+/// start. Prints in hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InstanceId([u8; 8]);
+
+impl InstanceId {
+    /// Takes the bytes.
+    pub fn new(bytes: [u8; 8]) -> Self {
+        InstanceId(bytes)
+    }
+
+    /// The bytes as they travel.
+    pub fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+}
+
 macro_rules! opaque_bytes {
     ($name:ident) => {
         impl $name {
@@ -133,7 +173,11 @@ macro_rules! opaque_bytes {
                 &self.0
             }
         }
+    };
+}
 
+macro_rules! prints_in_hexadecimal {
+    ($name:ident) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -150,6 +194,10 @@ macro_rules! opaque_bytes {
 
 opaque_bytes!(PeerId);
 opaque_bytes!(ClientAddress);
+prints_in_hexadecimal!(PeerId);
+prints_in_hexadecimal!(ClientAddress);
+prints_in_hexadecimal!(RequestId);
+prints_in_hexadecimal!(InstanceId);
 
 #[cfg(test)]
 mod tests {

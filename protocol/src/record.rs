@@ -1,0 +1,345 @@
+//! MDP/1.0 messages: a batch frame of records, then the body frames that were too
+//! large to stand in it.
+//!
+//! A record is `length u32, command u8, flags u8, body frames u16, fields, metadata
+//! length u16, metadata, body`, all in network byte order. What the fields are is
+//! the business of [`client`](crate::client) and [`worker`](crate::worker).
+
+use std::time::Duration;
+
+use crate::body::Body;
+use crate::error::{DecodeError, Excerpt, Expected, Found};
+use crate::frames::{Frame, Frames};
+use crate::header::{self, SubProtocol};
+use crate::metadata::Metadata;
+use crate::names::{ServiceName, Version};
+
+/// Bytes of a record before its fields, its length not counted.
+const HEAD_BYTES: usize = 4;
+
+/// A message of MDP/1.0 that is being read, record by record.
+#[derive(Clone)]
+pub(crate) struct Records<F> {
+    batch: F,
+    /// Where the next record begins in the batch frame.
+    at: usize,
+    /// How many records were read.
+    record: usize,
+    /// The body frames that no record has taken yet.
+    bodies: Frames<F>,
+}
+
+impl<F: Frame> Records<F> {
+    /// Whether these frames are a message of MDP/1.0, of this sub-protocol.
+    pub(crate) fn begin(frames: &Frames<F>, sub_protocol: SubProtocol) -> bool {
+        let magic = header::text(sub_protocol, Version::V1_0).as_bytes();
+        frames.as_slice().first().is_some_and(|frame| frame.starts_with(magic))
+    }
+
+    /// The records of a message of this sub-protocol.
+    pub(crate) fn new(
+        mut frames: Frames<F>,
+        sub_protocol: SubProtocol,
+    ) -> Result<Self, DecodeError> {
+        let magic = header::text(sub_protocol, Version::V1_0);
+        let is_batch = |frame: &[u8]| frame.starts_with(magic.as_bytes());
+        let batch = frames.read_frame(Expected::Header(magic), is_batch)?;
+        Ok(Records { batch, at: magic.len(), record: 0, bodies: frames })
+    }
+
+    /// The next record, read by `read`; `None` at the end of the message. After an
+    /// error there is no way to find the next record.
+    pub(crate) fn next<T>(
+        &mut self,
+        read: impl FnOnce(&mut Record<'_, F>) -> Result<T, DecodeError>,
+    ) -> Option<Result<T, DecodeError>> {
+        if self.at >= self.batch.len() {
+            // A body frame that belongs to no record makes the message invalid, once.
+            let left =
+                (!self.bodies.as_slice().is_empty()).then(|| self.bodies.error(Expected::End));
+            self.bodies.clear();
+            return left.map(Err);
+        }
+        let result = self.read_record(read);
+        if result.is_err() {
+            self.at = self.batch.len();
+            self.bodies.clear();
+        }
+        self.record += 1;
+        Some(result)
+    }
+
+    fn read_record<T>(
+        &mut self,
+        read: impl FnOnce(&mut Record<'_, F>) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        let number = self.record;
+        let error = |expected, found: &[u8]| DecodeError {
+            frame: 0,
+            record: Some(number),
+            expected,
+            found: if found.is_empty() { Found::Nothing } else { Found::Frame(Excerpt::of(found)) },
+        };
+        let rest = self.batch.get(self.at..).unwrap_or_default();
+        let (length, rest) =
+            rest.split_first_chunk().ok_or_else(|| error(Expected::RecordLength, rest))?;
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some(bytes) = rest.get(..length).filter(|_| length >= HEAD_BYTES) else {
+            return Err(error(Expected::RecordLength, rest));
+        };
+        self.at += 4 + length;
+        let [command, flags, frames_high, frames_low, fields @ ..] = bytes else {
+            return Err(error(Expected::RecordLength, rest));
+        };
+        let body_frames = u16::from_be_bytes([*frames_high, *frames_low]);
+        let mut record = Record {
+            command: *command,
+            flags: *flags,
+            rest: fields,
+            body_frames: usize::from(body_frames),
+            number,
+            bodies: &mut self.bodies,
+        };
+        read(&mut record)
+    }
+}
+
+/// One record: its fields are read in order, and then one of the ends:
+/// [`Record::body`] or [`Record::end`].
+pub(crate) struct Record<'a, F> {
+    pub(crate) command: u8,
+    pub(crate) flags: u8,
+    rest: &'a [u8],
+    body_frames: usize,
+    number: usize,
+    bodies: &'a mut Frames<F>,
+}
+
+impl<F: Frame> Record<'_, F> {
+    /// An error about what comes next in this record.
+    pub(crate) fn error(&self, expected: Expected) -> DecodeError {
+        let found = match self.rest {
+            [] => Found::Nothing,
+            rest => Found::Frame(Excerpt::of(rest)),
+        };
+        DecodeError { frame: 0, record: Some(self.number), expected, found }
+    }
+
+    /// An error about the command.
+    pub(crate) fn unknown(&self, expected: &'static str) -> DecodeError {
+        let found = Found::Frame(Excerpt::of(&[self.command]));
+        let expected = Expected::Command(expected);
+        DecodeError { frame: 0, record: Some(self.number), expected, found }
+    }
+
+    pub(crate) fn array<const N: usize>(
+        &mut self,
+        field: &'static str,
+    ) -> Result<[u8; N], DecodeError> {
+        let Some((array, rest)) = self.rest.split_first_chunk() else {
+            return Err(self.error(Expected::Field(field)));
+        };
+        self.rest = rest;
+        Ok(*array)
+    }
+
+    pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
+        self.array::<1>(field).map(|[byte]| byte)
+    }
+
+    pub(crate) fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
+        self.array(field).map(u16::from_be_bytes)
+    }
+
+    /// Milliseconds; 0 stands for `None`.
+    pub(crate) fn milliseconds(
+        &mut self,
+        field: &'static str,
+    ) -> Result<Option<Duration>, DecodeError> {
+        let ms = u32::from_be_bytes(self.array(field)?);
+        Ok((ms > 0).then(|| Duration::from_millis(ms.into())))
+    }
+
+    pub(crate) fn service(&mut self) -> Result<ServiceName, DecodeError> {
+        let length = usize::from(self.u8("length of the service u8")?);
+        let service = self.rest.get(..length).and_then(|name| ServiceName::from_bytes(name).ok());
+        let service = service.ok_or_else(|| self.error(Expected::ServiceName))?;
+        self.rest = self.rest.get(length..).unwrap_or_default();
+        Ok(service)
+    }
+
+    pub(crate) fn text(&mut self) -> Result<String, DecodeError> {
+        let length = usize::from(self.u16("length of the text u16")?);
+        let text = self.rest.get(..length).and_then(|text| std::str::from_utf8(text).ok());
+        let text = text.ok_or_else(|| self.error(Expected::Field("the text, in UTF-8")))?;
+        let text = text.to_owned();
+        self.rest = self.rest.get(length..).unwrap_or_default();
+        Ok(text)
+    }
+
+    pub(crate) fn metadata(&mut self) -> Result<Metadata, DecodeError> {
+        let length = usize::from(self.u16("length of the metadata u16")?);
+        let metadata = self.rest.get(..length).and_then(Metadata::from_bytes);
+        let metadata = metadata.ok_or_else(|| self.error(Expected::Metadata))?;
+        self.rest = self.rest.get(length..).unwrap_or_default();
+        Ok(metadata)
+    }
+
+    /// Metadata and a body.
+    pub(crate) fn body(&mut self) -> Result<(Metadata, Body<F>), DecodeError> {
+        let metadata = self.metadata()?;
+        if self.body_frames == 0 {
+            return Ok((metadata, Body::from_frames(vec![F::from(self.rest)])));
+        }
+        if !self.rest.is_empty() {
+            return Err(self.error(Expected::EndOfRecord));
+        }
+        if self.bodies.as_slice().len() < self.body_frames {
+            let frame = self.bodies.position() + self.bodies.as_slice().len();
+            let (expected, found) = (Expected::Body, Found::Nothing);
+            return Err(DecodeError { frame, record: Some(self.number), expected, found });
+        }
+        Ok((metadata, Body::from_frames(self.bodies.take(self.body_frames))))
+    }
+
+    /// Metadata, which nobody reads here, and no body.
+    pub(crate) fn end(&mut self) -> Result<Metadata, DecodeError> {
+        let metadata = self.metadata()?;
+        if self.body_frames == 0 && self.rest.is_empty() {
+            Ok(metadata)
+        } else {
+            Err(self.error(Expected::EndOfRecord))
+        }
+    }
+}
+
+/// A message of MDP/1.0 that is being written: records for one peer, as many as are
+/// ready.
+///
+/// A body of one frame of up to `inline_bytes_max` bytes is copied into the batch
+/// frame; any other goes behind it as it is.
+///
+/// ```
+/// use majordomo_protocol::{Batch, Frames, Message, RequestId, client};
+///
+/// let mut batch = Batch::<Vec<u8>>::of_client(4096);
+/// for id in [RequestId::new([1; 16]), RequestId::new([2; 16])] {
+///     client::ToBroker::Cancel { id }.write(&mut batch)?;
+/// }
+/// let messages = Message::decode(Frames::new(batch.into_frames()));
+/// assert_eq!(messages.count(), 2);
+/// # Ok::<(), majordomo_protocol::Inexpressible>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Batch<F> {
+    bytes: Vec<u8>,
+    bodies: Vec<F>,
+    records: usize,
+    inline_bytes_max: usize,
+}
+
+impl<F: Frame> Batch<F> {
+    /// An empty message between a client and a broker, in either direction.
+    pub fn of_client(inline_bytes_max: usize) -> Self {
+        Self::new(SubProtocol::Client, inline_bytes_max)
+    }
+
+    /// An empty message between a worker and a broker, in either direction.
+    pub fn of_worker(inline_bytes_max: usize) -> Self {
+        Self::new(SubProtocol::Worker, inline_bytes_max)
+    }
+
+    fn new(sub_protocol: SubProtocol, inline_bytes_max: usize) -> Self {
+        let magic = header::text(sub_protocol, Version::V1_0);
+        let (bytes, bodies) = (magic.as_bytes().to_vec(), Vec::new());
+        Batch { bytes, bodies, records: 0, inline_bytes_max }
+    }
+
+    /// Records written so far.
+    pub fn records(&self) -> usize {
+        self.records
+    }
+
+    /// Bytes of the batch frame and of all body frames so far.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len() + self.bodies.iter().map(|frame| frame.len()).sum::<usize>()
+    }
+
+    /// Frames so far, the batch frame among them.
+    pub fn frame_count(&self) -> usize {
+        1 + self.bodies.len()
+    }
+
+    /// The message. It says nothing when no record was written.
+    pub fn into_frames(self) -> Vec<F> {
+        let mut frames = Vec::with_capacity(1 + self.bodies.len());
+        frames.push(F::from(&self.bytes));
+        frames.extend(self.bodies);
+        frames
+    }
+
+    /// Writes one record: `fields` writes its fields.
+    pub(crate) fn record(
+        &mut self,
+        command: u8,
+        flags: u8,
+        fields: impl FnOnce(&mut Fields<'_>),
+        metadata: &Metadata,
+        body: Option<Body<F>>,
+    ) {
+        let start = self.bytes.len();
+        // Length and number of body frames are put in at the end.
+        self.bytes.extend([0, 0, 0, 0, command, flags, 0, 0]);
+        fields(&mut Fields(&mut self.bytes));
+        // Metadata was checked when it was made.
+        let length = u16::try_from(metadata.as_bytes().len()).unwrap_or(u16::MAX);
+        self.bytes.extend(length.to_be_bytes());
+        self.bytes.extend(metadata.as_bytes());
+        let mut body_frames = 0;
+        if let Some(body) = body {
+            match body.frames() {
+                [frame] if frame.len() <= self.inline_bytes_max => self.bytes.extend(&**frame),
+                _ => {
+                    body_frames = body.frames().len();
+                    self.bodies.extend(body.into_frames());
+                }
+            }
+        }
+        self.records += 1;
+        // A limit on frames and bytes far below these bounds is the caller's business.
+        let length = u32::try_from(self.bytes.len() - start - 4).unwrap_or(u32::MAX);
+        let body_frames = u16::try_from(body_frames).unwrap_or(u16::MAX);
+        if let Some(head) = self.bytes.get_mut(start..start + 8) {
+            head[..4].copy_from_slice(&length.to_be_bytes());
+            head[6..].copy_from_slice(&body_frames.to_be_bytes());
+        }
+    }
+}
+
+/// Writes the fields of a record.
+pub(crate) struct Fields<'a>(&'a mut Vec<u8>);
+
+impl Fields<'_> {
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+    }
+
+    /// Whole milliseconds, rounded up, so that no time becomes none; 0 for `None`.
+    pub(crate) fn milliseconds(&mut self, duration: Option<Duration>) {
+        let ms = duration.map_or(0, |duration| duration.as_nanos().div_ceil(1_000_000).max(1));
+        self.put(&u32::try_from(ms).unwrap_or(u32::MAX).to_be_bytes());
+    }
+
+    pub(crate) fn service(&mut self, service: &ServiceName) {
+        // A name has at most 255 bytes.
+        self.put(&[u8::try_from(service.as_str().len()).unwrap_or(u8::MAX)]);
+        self.put(service.as_str().as_bytes());
+    }
+
+    /// A text, cut between characters after what a length of two bytes can say.
+    pub(crate) fn text(&mut self, text: &str) {
+        let text = &text[..text.floor_char_boundary(u16::MAX.into())];
+        self.put(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes());
+        self.put(text.as_bytes());
+    }
+}
