@@ -61,7 +61,9 @@ pub enum Event<B> {
         /// What is wrong with it.
         fault: Fault,
     },
-    /// A command could not be sent to a worker: it is gone, or does not read.
+    /// A command could not be sent to a worker: it is gone, or does not read. It is
+    /// taken for the latest command for this worker; a REQUEST that could not be sent
+    /// does not count as handed out.
     WorkerUnreachable {
         /// Its connection.
         worker: PeerId,

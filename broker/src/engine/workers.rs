@@ -6,7 +6,7 @@ use majordomo_protocol::{ClientAddress, PeerId, ServiceName, Version, client, wo
 
 use super::deadline::Due;
 use super::list::Links;
-use super::request::{Reply, RequestKey};
+use super::request::{Reply, RequestKey, RequestState};
 use super::shutdown::Shutdown;
 use super::worker::{Attention, Worker, WorkerKey, WorkerState};
 use super::{Action, Dropped, Engine, Fault, Gone, Note, Payload, RefusedWorker};
@@ -263,6 +263,15 @@ impl<B: Payload> Engine<B> {
         }
         match request {
             Some(request) => {
+                let running = &mut self.requests[request];
+                // What could not be sent is what it was told last. If that is the
+                // request, the worker never had it.
+                if reason == Gone::Unreachable
+                    && let RequestState::Running { since, .. } = running.state
+                    && since == worker.told_at
+                {
+                    running.attempt -= 1;
+                }
                 self.give_back(request);
                 if self.services.contains(service_key) {
                     self.pair(service_key);
