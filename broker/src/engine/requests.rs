@@ -110,7 +110,10 @@ impl<B: Payload> Engine<B> {
         };
         let expires = self.now + self.settings.request_expiry;
         self.deadlines.insert(expires, Due::Request(key));
-        self.requests[key].state = RequestState::Waiting { expires, turn };
+        let request = &mut self.requests[key];
+        request.state = RequestState::Waiting { expires, turn };
+        request.body.detach();
+        request.caller.envelope.iter_mut().for_each(B::detach);
     }
 
     /// Takes a waiting request out of the queue of its service.

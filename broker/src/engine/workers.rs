@@ -119,7 +119,7 @@ impl<B: Payload> Engine<B> {
         }
     }
 
-    pub(super) fn partial(&mut self, worker: WorkerKey, client: &ClientAddress, body: B) {
+    pub(super) fn partial(&mut self, worker: WorkerKey, client: &ClientAddress, mut body: B) {
         let Some(key) = self.running(worker, client) else {
             self.counters.replies_unexpected += 1;
             return self.lose(worker, Gone::Unexpected);
@@ -140,6 +140,9 @@ impl<B: Payload> Engine<B> {
         };
         let fits = kept.saturating_add(size) <= self.settings.partial_bytes_max
             && self.bytes.saturating_add(size) <= self.settings.bytes_max;
+        if fits {
+            body.detach();
+        }
         match &mut request.reply {
             Reply::Overflowed => return,
             Reply::Kept { parts, bytes } if fits => {
