@@ -10,9 +10,13 @@
 
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
-use std::ops::Deref;
+use std::ops::{Deref, RangeInclusive};
 
 use zmq_sys::zmq_msg_t;
+
+/// A frame of such a size may be a part of the 8 KiB buffer into which libzmq read
+/// what there was: smaller ones are copied by libzmq, larger ones never fit.
+const PART_OF_A_BUFFER: RangeInclusive<usize> = 34..=8_192;
 
 /// One frame. A clone of a large frame shares its bytes.
 #[repr(transparent)]
@@ -33,6 +37,12 @@ impl Frame {
         // and cannot fail. libzmq allows moving a message in memory.
         unsafe { zmq_sys::zmq_msg_init(&mut message) };
         Frame(UnsafeCell::new(message))
+    }
+
+    /// This frame, in memory of its own instead of a part of a larger buffer, which it
+    /// would keep alive.
+    pub(crate) fn detached(self) -> Self {
+        if PART_OF_A_BUFFER.contains(&self.len()) { Frame::from(&*self) } else { self }
     }
 
     /// Receives a frame from a socket without waiting. Also says whether the

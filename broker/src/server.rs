@@ -30,6 +30,11 @@ impl Payload for Body<Frame> {
     fn append(&mut self, more: Self) {
         Body::append(self, more);
     }
+
+    fn detach(&mut self) {
+        let frames = std::mem::replace(self, Body::from_frames(Vec::new())).into_frames();
+        *self = Body::from_frames(frames.into_iter().map(Frame::detached).collect());
+    }
 }
 
 pub use crate::ipc_file::PrepareError;

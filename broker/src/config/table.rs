@@ -210,7 +210,8 @@ pub static KEYS: &[Key] = &[
         },
         about: "Services that may have waiting requests but no worker.",
         reason: "A request for a further one is dropped and counted, so that made-up names fill \
-                 no memory. 0 keeps no request for a service without a worker.",
+                 no memory. 0 keeps no request for a name without a worker; services that lose \
+                 their workers may exceed it.",
     },
     Key {
         name: "workers_max",

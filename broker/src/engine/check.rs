@@ -69,7 +69,9 @@ impl<B: Payload> Engine<B> {
             assert!(self.deadlines.contains(worker.due, Due::Worker(key)));
             if let WorkerState::Busy(request) = worker.state {
                 let request = &self.requests[request];
-                assert!(matches!(request.state, RequestState::Running { worker } if worker == key));
+                assert!(
+                    matches!(request.state, RequestState::Running { worker, .. } if worker == key)
+                );
                 assert_eq!(request.service, worker.service);
             } else {
                 assert_eq!(self.shutdown, Shutdown::No, "an idle worker while shutting down");
@@ -91,7 +93,7 @@ impl<B: Payload> Engine<B> {
                     assert!(matches!(request.reply, Reply::None), "a waiting request has a reply");
                     assert_eq!(self.shutdown, Shutdown::No, "a request waits while shutting down");
                 }
-                RequestState::Running { worker } => {
+                RequestState::Running { worker, .. } => {
                     assert_eq!(self.workers[worker].state, WorkerState::Busy(key));
                     assert!(request.attempt <= self.settings.attempts_max);
                 }

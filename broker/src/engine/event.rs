@@ -13,6 +13,11 @@ pub trait Payload: Clone {
 
     /// Puts the frames of `more` behind these.
     fn append(&mut self, more: Self);
+
+    /// Takes memory of its own, if it is a small part of a larger piece that it keeps
+    /// alive. Called before it is kept for an unknown time, so that it then costs what
+    /// [`Payload::size`] says. Does nothing by default.
+    fn detach(&mut self) {}
 }
 
 /// Who asked, and how an answer finds the way back.
@@ -61,7 +66,9 @@ pub enum Event<B> {
         /// What is wrong with it.
         fault: Fault,
     },
-    /// A command could not be sent to a worker: it is gone, or does not read.
+    /// A command could not be sent to a worker: it is gone, or does not read. It is
+    /// taken for the latest command for this worker; a REQUEST that could not be sent
+    /// does not count as handed out.
     WorkerUnreachable {
         /// Its connection.
         worker: PeerId,

@@ -59,6 +59,7 @@ pub(super) enum RequestState {
     },
     Running {
         worker: WorkerKey,
+        since: Instant,
     },
 }
 

@@ -110,7 +110,10 @@ impl<B: Payload> Engine<B> {
         };
         let expires = self.now + self.settings.request_expiry;
         self.deadlines.insert(expires, Due::Request(key));
-        self.requests[key].state = RequestState::Waiting { expires, turn };
+        let request = &mut self.requests[key];
+        request.state = RequestState::Waiting { expires, turn };
+        request.body.detach();
+        request.caller.envelope.iter_mut().for_each(B::detach);
     }
 
     /// Takes a waiting request out of the queue of its service.
@@ -127,11 +130,18 @@ impl<B: Payload> Engine<B> {
     /// Hands waiting requests to idle workers until one of them runs out.
     pub(super) fn pair(&mut self, service_key: ServiceKey) {
         while let Some(worker) = self.services[service_key].idle.front() {
-            let line = &mut self.services[service_key].waiting;
-            let Some(key) = self.turns.pop(line, &mut self.requests) else { break };
+            let Some(key) = self.turns.first(&self.services[service_key].waiting) else { break };
             if let RequestState::Waiting { expires, .. } = self.requests[key].state {
+                if expires <= self.now {
+                    // Nobody has looked at the time yet. It costs its client no turn.
+                    self.take_waiting(key, Expiry::Ahead);
+                    self.drop_request(key, Dropped::Expired);
+                    continue;
+                }
                 self.deadlines.remove(expires, Due::Request(key));
             }
+            let line = &mut self.services[service_key].waiting;
+            self.turns.pop(line, &mut self.requests);
             self.dispatch(key, worker);
         }
     }
@@ -143,7 +153,7 @@ impl<B: Payload> Engine<B> {
         let service = &mut self.services[request.service];
         worker.state = WorkerState::Busy(key);
         worker.told_at = self.now;
-        request.state = RequestState::Running { worker: worker_key };
+        request.state = RequestState::Running { worker: worker_key, since: self.now };
         request.attempt += 1;
         service.running += 1;
         self.counters.requests_dispatched += 1;

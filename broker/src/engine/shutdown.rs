@@ -6,7 +6,6 @@ use std::time::Instant;
 use super::request::{Request, RequestState};
 use super::requests::Expiry;
 use super::worker::{Worker, WorkerState};
-
 use super::{Action, Dropped, Engine, Gone, Payload};
 
 /// How far the engine is in shutting down.

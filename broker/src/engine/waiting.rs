@@ -96,6 +96,12 @@ impl Turns {
         line.len += 1;
     }
 
+    /// The request whose turn it is.
+    pub(super) fn first(&self, line: &Line) -> Option<RequestKey> {
+        let in_turn = || self.turns[line.turns.front()?].requests.front();
+        line.returned.front().or_else(in_turn)
+    }
+
     /// Takes out the request whose turn it is.
     pub(super) fn pop<B>(
         &mut self,

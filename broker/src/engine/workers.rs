@@ -6,7 +6,7 @@ use majordomo_protocol::{ClientAddress, PeerId, ServiceName, Version, client, wo
 
 use super::deadline::Due;
 use super::list::Links;
-use super::request::{Reply, RequestKey};
+use super::request::{Reply, RequestKey, RequestState};
 use super::shutdown::Shutdown;
 use super::worker::{Attention, Worker, WorkerKey, WorkerState};
 use super::{Action, Dropped, Engine, Fault, Gone, Note, Payload, RefusedWorker};
@@ -119,7 +119,7 @@ impl<B: Payload> Engine<B> {
         }
     }
 
-    pub(super) fn partial(&mut self, worker: WorkerKey, client: &ClientAddress, body: B) {
+    pub(super) fn partial(&mut self, worker: WorkerKey, client: &ClientAddress, mut body: B) {
         let Some(key) = self.running(worker, client) else {
             self.counters.replies_unexpected += 1;
             return self.lose(worker, Gone::Unexpected);
@@ -140,6 +140,9 @@ impl<B: Payload> Engine<B> {
         };
         let fits = kept.saturating_add(size) <= self.settings.partial_bytes_max
             && self.bytes.saturating_add(size) <= self.settings.bytes_max;
+        if fits {
+            body.detach();
+        }
         match &mut request.reply {
             Reply::Overflowed => return,
             Reply::Kept { parts, bytes } if fits => {
@@ -263,6 +266,15 @@ impl<B: Payload> Engine<B> {
         }
         match request {
             Some(request) => {
+                let running = &mut self.requests[request];
+                // What could not be sent is what it was told last. If that is the
+                // request, the worker never had it.
+                if reason == Gone::Unreachable
+                    && let RequestState::Running { since, .. } = running.state
+                    && since == worker.told_at
+                {
+                    running.attempt -= 1;
+                }
                 self.give_back(request);
                 if self.services.contains(service_key) {
                     self.pair(service_key);
