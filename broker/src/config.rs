@@ -42,6 +42,8 @@ pub struct Config {
     backlog: u64,
     heartbeat_interval_ms: u64,
     heartbeat_liveness: u64,
+    heartbeat_interval_min_ms: u64,
+    heartbeat_interval_max_ms: u64,
     request_expiry_ms: u64,
     attempts_max: u64,
     shutdown_ms: u64,
@@ -50,6 +52,11 @@ pub struct Config {
     requests_per_client_max: u64,
     bytes_max: u64,
     partial_bytes_max: u64,
+    answers_max: u64,
+    answers_bytes_max: u64,
+    answers_kept_ms: u64,
+    dead_max: u64,
+    error_replies: bool,
     services_max: u64,
     services_idle_max: u64,
     workers_max: u64,
@@ -138,6 +145,41 @@ impl Config {
         fit(self.partial_bytes_max, usize::MAX)
     }
 
+    /// The shortest heartbeat interval that a worker of MDP/1.0 may ask for.
+    pub fn heartbeat_interval_min(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_interval_min_ms)
+    }
+
+    /// The longest heartbeat interval that a worker of MDP/1.0 may ask for.
+    pub fn heartbeat_interval_max(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_interval_max_ms)
+    }
+
+    /// Answers of MDP/1.0 that are remembered; may be zero.
+    pub fn answers_max(&self) -> usize {
+        fit(self.answers_max, usize::MAX)
+    }
+
+    /// Bytes of the answers that are remembered; may be zero.
+    pub fn answers_bytes_max(&self) -> usize {
+        fit(self.answers_bytes_max, usize::MAX)
+    }
+
+    /// How long an answer is remembered; may be zero.
+    pub fn answers_kept(&self) -> Duration {
+        Duration::from_millis(self.answers_kept_ms)
+    }
+
+    /// Requests that lost their workers too often and are listed; may be zero.
+    pub fn dead_max(&self) -> usize {
+        fit(self.dead_max, usize::MAX)
+    }
+
+    /// Whether a client of MDP/0.1 or MDP/0.2 is told why it gets no reply.
+    pub fn error_replies(&self) -> bool {
+        self.error_replies
+    }
+
     /// Services that may be known.
     pub fn services_max(&self) -> usize {
         fit(self.services_max, usize::MAX)
@@ -213,6 +255,8 @@ impl Default for Config {
             backlog: 0,
             heartbeat_interval_ms: 0,
             heartbeat_liveness: 0,
+            heartbeat_interval_min_ms: 0,
+            heartbeat_interval_max_ms: 0,
             request_expiry_ms: 0,
             attempts_max: 0,
             shutdown_ms: 0,
@@ -221,6 +265,11 @@ impl Default for Config {
             requests_per_client_max: 0,
             bytes_max: 0,
             partial_bytes_max: 0,
+            answers_max: 0,
+            answers_bytes_max: 0,
+            answers_kept_ms: 0,
+            dead_max: 0,
+            error_replies: false,
             services_max: 0,
             services_idle_max: 0,
             workers_max: 0,

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use majordomo_protocol::{ClientAddress, DecodeError, PeerId};
 
-use crate::engine::{Dropped, Fault, Gone, Note, RefusedWorker};
+use crate::engine::{Dropped, Fault, Gone, Note};
 use crate::log_gate::LogGate;
 
 /// The log target of all lines about peers and requests.
@@ -62,19 +62,19 @@ impl Journal {
                     );
                 }
             }
-            Note::WorkerGone { worker, service, reason, request } => {
-                let (kind, level, reason) = gone(*reason);
+            Note::WorkerGone { worker, service, reason, requests } => {
+                let (kind, level) = gone(*reason);
                 if self.gate.admits(kind, now) {
-                    let request = request_id(request.as_ref());
+                    let reason = reason.as_str();
                     log::log!(
-                        target: TARGET, level, worker:%, service:%, reason, request;
+                        target: TARGET, level, worker:%, service:%, reason, requests;
                         "worker gone"
                     );
                 }
             }
             Note::WorkerRefused { worker, reason } => {
-                let (kind, reason) = refused(*reason);
-                if self.gate.admits(kind, now) {
+                let reason = reason.as_str();
+                if self.gate.admits(reason, now) {
                     log::info!(target: TARGET, worker:%, reason; "worker told to disconnect");
                 }
             }
@@ -116,26 +116,15 @@ fn request_id(request: Option<&ClientAddress>) -> String {
     request.map_or_else(|| "none".to_owned(), ClientAddress::to_string)
 }
 
-/// Kind, level and words for the end of a worker.
-fn gone(reason: Gone) -> (&'static str, log::Level, &'static str) {
+/// Kind and level for the end of a worker.
+fn gone(reason: Gone) -> (&'static str, log::Level) {
     match reason {
-        Gone::Silent => ("worker silent", log::Level::Warn, "silent"),
-        Gone::Disconnected => ("worker disconnected", log::Level::Info, "said DISCONNECT"),
-        Gone::Unreachable => ("worker unreachable", log::Level::Warn, "unreachable"),
-        Gone::Unexpected => ("worker unexpected", log::Level::Warn, "unexpected command"),
-        Gone::Invalid => ("worker invalid", log::Level::Warn, "invalid message"),
-        Gone::Stopping => ("worker stopping", log::Level::Info, "the broker is stopping"),
-    }
-}
-
-/// Kind and words for turning a worker away.
-fn refused(reason: RefusedWorker) -> (&'static str, &'static str) {
-    match reason {
-        RefusedWorker::Unregistered => ("worker unregistered", "it spoke before READY"),
-        RefusedWorker::ReservedService => ("worker reserved", "mmi.* is the broker's own"),
-        RefusedWorker::WorkersMax => ("worker workers_max", "workers_max"),
-        RefusedWorker::ServicesMax => ("worker services_max", "services_max"),
-        RefusedWorker::Stopping => ("worker refused stopping", "the broker is stopping"),
+        Gone::Silent => ("worker silent", log::Level::Warn),
+        Gone::Disconnected => ("worker disconnected", log::Level::Info),
+        Gone::Unreachable => ("worker unreachable", log::Level::Warn),
+        Gone::Unexpected => ("worker unexpected", log::Level::Warn),
+        Gone::Invalid => ("worker invalid", log::Level::Warn),
+        Gone::Stopping => ("worker stopping", log::Level::Info),
     }
 }
 
@@ -150,8 +139,13 @@ fn dropped(reason: Dropped) -> &'static str {
         Dropped::ServicesIdleMax => "services_idle_max",
         Dropped::ClientsMax => "clients_max",
         Dropped::Expired => "expired",
+        Dropped::NoWorker => "no worker, and not to wait",
+        Dropped::NotStarted => "not started in time",
+        Dropped::TimedOut => "not ended in time",
+        Dropped::Cancelled => "cancelled",
+        Dropped::Once => "worker lost, and not for a second one",
         Dropped::AttemptsMax => "attempts_max",
-        Dropped::PartialSent => "worker lost after a part of the reply was sent",
+        Dropped::PartialSent => "a part of the reply was sent, and it cannot be repeated",
         Dropped::PartialBytesMax => "partial_bytes_max",
         Dropped::Stopping => "the broker is stopping",
     }

@@ -31,6 +31,7 @@ mod ipc_file;
 mod journal;
 pub mod log_gate;
 pub mod logging;
+mod outbox;
 mod router;
 pub mod server;
 pub mod stats;

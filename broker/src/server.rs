@@ -10,13 +10,16 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use majordomo_protocol::{Body, DecodeError, Endpoint, Frames, Message, PeerId, client};
+use majordomo_protocol::{
+    Body, DecodeError, Endpoint, Inexpressible, Message, PeerId, Version, client, worker,
+};
 
 use crate::config::Config;
 use crate::engine::{Action, Caller, Engine, Event, Fault, Payload, Question, Settings};
 use crate::frame::Frame;
 use crate::ipc_file::{self, IpcFile};
 use crate::journal::Journal;
+use crate::outbox::{Outbox, Parcel, Recipient};
 use crate::router::{Received, Refused, Router};
 use crate::stats::Counters;
 use crate::trace;
@@ -29,6 +32,10 @@ impl Payload for Body<Frame> {
 
     fn append(&mut self, more: Self) {
         Body::append(self, more);
+    }
+
+    fn of_texts(texts: &[&str]) -> Self {
+        Body::from_frames(texts.iter().map(|text| Frame::from(text.as_bytes())).collect())
     }
 
     fn detach(&mut self) {
@@ -44,6 +51,7 @@ pub struct Server {
     /// Before the socket, so that no peer finds a file that nobody serves.
     _ipc_files: Vec<IpcFile>,
     router: Router,
+    outbox: Outbox,
     engine: Engine<Body<Frame>>,
     journal: Journal,
     endpoints: Vec<String>,
@@ -125,6 +133,7 @@ impl Server {
         Ok(Server {
             _ipc_files: ipc_files,
             router,
+            outbox: Outbox::default(),
             engine: Engine::new(settings(config), now),
             journal: Journal::default(),
             endpoints,
@@ -218,73 +227,124 @@ impl Server {
     fn read(&mut self, now: Instant) -> Result<bool, ServerError> {
         for _ in 0..self.drain_max {
             let Some(Received { peer, frames }) = self.router.receive()? else { return Ok(true) };
-            let event = match frames {
+            match frames {
                 Ok(frames) => {
                     trace::received(&peer, frames.as_slice());
-                    self.decode(peer, frames, now)
+                    for message in Message::decode(frames) {
+                        match message {
+                            Ok(message) => self.engine.handle(event(peer.clone(), message), now),
+                            Err(error) => self.invalid(&peer, Fault::Malformed, Some(error), now),
+                        }
+                    }
                 }
-                Err(fault) => {
-                    self.journal.invalid(&peer, fault, None, now);
-                    Event::Invalid { peer, fault }
-                }
-            };
-            self.engine.handle(event, now);
+                Err(fault) => self.invalid(&peer, fault, None, now),
+            }
         }
         Ok(false)
     }
 
-    fn decode(&mut self, peer: PeerId, frames: Frames<Frame>, now: Instant) -> Event<Body<Frame>> {
-        match event(peer.clone(), frames) {
-            Ok(event) => event,
-            Err(error) => {
-                let fault = Fault::Malformed;
-                self.journal.invalid(&peer, fault, Some(error), now);
-                Event::Invalid { peer, fault }
-            }
-        }
+    fn invalid(&mut self, peer: &PeerId, fault: Fault, error: Option<DecodeError>, now: Instant) {
+        self.journal.invalid(peer, fault, error, now);
+        self.engine.handle(Event::Invalid { peer: peer.clone(), fault }, now);
     }
 
     /// Does all that the engine wants done.
     fn act(&mut self, now: Instant) -> Result<Progress, ServerError> {
-        while let Some(action) = self.engine.poll_action() {
-            match action {
-                Action::ToClient { caller, command } => {
-                    self.answer(caller, command, now)?;
-                }
-                Action::Answer { caller, service, text } => {
-                    let body = Body::from_frames(vec![Frame::from(text.as_bytes())]);
-                    self.answer(caller, client::FromBroker::Final { service, body }, now)?;
-                }
-                Action::ToWorker { worker, version, command } => {
-                    let sent = self.send(&worker, command.encode(version))?;
-                    if sent.is_err() {
-                        self.engine.handle(Event::WorkerUnreachable { worker }, now);
+        let mut progress = Progress::Serving;
+        loop {
+            while let Some(action) = self.engine.poll_action() {
+                match action {
+                    Action::ToClient { caller, command } => {
+                        self.tell_client(caller, command, now)?
                     }
+                    Action::ToWorker { worker, version, command } => {
+                        self.tell_worker(worker, version, command, now)?;
+                    }
+                    Action::Note(note) => self.journal.note(&note, now),
+                    Action::Stopped => progress = Progress::Stopped,
                 }
-                Action::Note(note) => self.journal.note(&note, now),
-                Action::Stopped => return Ok(Progress::Stopped),
+            }
+            let parcels = self.outbox.take_all();
+            if parcels.is_empty() {
+                return Ok(progress);
+            }
+            for parcel in parcels {
+                self.send_parcel(parcel, now)?;
             }
         }
-        Ok(Progress::Serving)
     }
 
-    fn answer(
+    fn tell_client(
         &mut self,
         caller: Caller<Body<Frame>>,
         command: client::FromBroker<Body<Frame>>,
         now: Instant,
     ) -> Result<(), ServerError> {
-        let Caller { peer, version, envelope } = caller;
+        let Caller { peer, version, envelope, .. } = caller;
+        if version >= Version::V1_0 {
+            let added = self.outbox.add_for_client(peer, command);
+            return self.send_full(added, now);
+        }
         let envelope = envelope.map_or_else(Vec::new, Body::into_frames);
         match command.encode(version, envelope) {
             Ok(frames) => {
                 if self.send(&peer, frames)?.is_err() {
-                    self.engine.handle(Event::ClientUnreachable { client: peer }, now);
+                    let unsent = Event::ClientUnreachable { client: peer, answers: 1 };
+                    self.engine.handle(unsent, now);
                 }
             }
-            // The engine never asks for it; a broker that serves thousands does not
-            // end for it either.
-            Err(error) => log::error!(client:% = peer; "cannot answer: {error}"),
+            Err(error) => inexpressible(error),
+        }
+        Ok(())
+    }
+
+    fn tell_worker(
+        &mut self,
+        worker: PeerId,
+        version: Version,
+        command: worker::FromBroker<Body<Frame>>,
+        now: Instant,
+    ) -> Result<(), ServerError> {
+        if version >= Version::V1_0 {
+            let added = self.outbox.add_for_worker(worker, command);
+            return self.send_full(added, now);
+        }
+        match command.encode(version) {
+            Ok(frames) => {
+                if self.send(&worker, frames)?.is_err() {
+                    self.engine.handle(Event::WorkerUnreachable { worker }, now);
+                }
+            }
+            // MDP/0.1 and MDP/0.2 have no CANCEL: the engine knows.
+            Err(error) => inexpressible(error),
+        }
+        Ok(())
+    }
+
+    fn send_full(
+        &mut self,
+        added: Result<Option<Parcel>, Inexpressible>,
+        now: Instant,
+    ) -> Result<(), ServerError> {
+        match added {
+            Ok(Some(parcel)) => self.send_parcel(parcel, now),
+            Ok(None) => Ok(()),
+            Err(error) => {
+                inexpressible(error);
+                Ok(())
+            }
+        }
+    }
+
+    fn send_parcel(&mut self, parcel: Parcel, now: Instant) -> Result<(), ServerError> {
+        let Parcel { peer, recipient, batch } = parcel;
+        let answers = batch.records() as u64;
+        if self.send(&peer, batch.into_frames())?.is_err() {
+            let unsent = match recipient {
+                Recipient::Client => Event::ClientUnreachable { client: peer, answers },
+                Recipient::Worker => Event::WorkerUnreachable { worker: peer },
+            };
+            self.engine.handle(unsent, now);
         }
         Ok(())
     }
@@ -305,17 +365,23 @@ enum Progress {
     Stopped,
 }
 
+/// The engine asks for nothing that a version cannot say; a broker that serves
+/// thousands does not end if it does.
+fn inexpressible(error: Inexpressible) {
+    log::error!("cannot send: {error}");
+}
+
 /// What a message means to the engine.
-fn event(peer: PeerId, frames: Frames<Frame>) -> Result<Event<Body<Frame>>, DecodeError> {
-    Ok(match Message::decode(frames)? {
+fn event(peer: PeerId, message: Message<Frame>) -> Event<Body<Frame>> {
+    match message {
         Message::Client { version, envelope, command } => {
             let envelope = (!envelope.is_empty()).then(|| Body::from_frames(envelope));
-            client_event(Caller { peer, version, envelope }, command)
+            client_event(Caller { peer, version, envelope, id: None }, command)
         }
         Message::Worker { version, command } => {
             Event::FromWorker { worker: peer, version, command }
         }
-    })
+    }
 }
 
 /// A question to the broker itself is read here, since the engine reads no body.
@@ -323,10 +389,12 @@ fn client_event(
     caller: Caller<Body<Frame>>,
     command: client::ToBroker<Body<Frame>>,
 ) -> Event<Body<Frame>> {
-    let client::ToBroker::Request { service, body } = &command;
-    if service.is_reserved() {
+    if let client::ToBroker::Request { id, service, body, .. } = &command
+        && service.is_reserved()
+    {
         let asked = body.frames().first().map_or(&[][..], |frame| frame);
         let question = Question::new(service, asked);
+        let caller = Caller { id: *id, ..caller };
         return Event::Question { caller, service: service.clone(), question };
     }
     Event::FromClient { caller, command }
@@ -348,6 +416,13 @@ fn settings(config: &Config) -> Settings {
         services_idle_max: config.services_idle_max(),
         workers_max: config.workers_max(),
         clients_max: config.clients_max(),
+        heartbeat_interval_min: config.heartbeat_interval_min(),
+        heartbeat_interval_max: config.heartbeat_interval_max(),
+        answers_max: config.answers_max(),
+        answers_bytes_max: config.answers_bytes_max(),
+        answers_kept: config.answers_kept(),
+        dead_max: config.dead_max(),
+        error_replies: config.error_replies(),
         instance: fastrand::u64(..),
         follow_requests: log::log_enabled!(target: crate::journal::TARGET, log::Level::Debug),
     }

@@ -29,7 +29,11 @@ counters! {
     requests_dispatched,
     /// Requests that went back to the queue because their worker was lost.
     requests_returned,
-    /// Requests that ended with a final reply.
+    /// Requests of MDP/1.0 that came again while they waited or ran, and were joined.
+    requests_joined,
+    /// Answers of MDP/1.0 repeated because their request came again.
+    answers_repeated,
+    /// Requests that ended with a final reply, or a worker's error.
     requests_answered,
     /// Requests dropped: `requests_max` reached.
     requests_dropped_requests_max,
@@ -45,6 +49,16 @@ counters! {
     requests_dropped_services_idle_max,
     /// Requests dropped: `clients_max` reached.
     requests_dropped_clients_max,
+    /// Requests dropped: no worker is registered for their service, and they were not to wait.
+    requests_dropped_no_worker,
+    /// Requests dropped: not started in the time that their client gave.
+    requests_dropped_not_started,
+    /// Requests dropped: not ended in the time that their client gave.
+    requests_dropped_timed_out,
+    /// Requests dropped: cancelled by their client.
+    requests_dropped_cancelled,
+    /// Requests dropped: their worker was lost, and they were not for a second one.
+    requests_dropped_once,
     /// Requests dropped: no worker was free within `request_expiry_ms`.
     requests_dropped_expired,
     /// Requests dropped: their worker was lost `attempts_max` times.
@@ -57,6 +71,8 @@ counters! {
     requests_dropped_stopping,
     /// Parts of replies that came from workers.
     replies_partial,
+    /// Replies to a request that had ended for its client: cancelled or timed out.
+    replies_unwanted,
     /// Replies of a worker to a request it does not have: late, repeated or foreign.
     replies_unexpected,
     /// Replies that could not be sent: their client is gone, or does not read.
@@ -65,6 +81,8 @@ counters! {
     mmi_requests,
     /// Workers that registered.
     workers_registered,
+    /// Workers that said DRAIN.
+    workers_drained,
     /// Workers lost: silent for heartbeat interval × liveness.
     workers_silent,
     /// Workers that left with DISCONNECT.
@@ -81,6 +99,8 @@ counters! {
     workers_refused_unregistered,
     /// Peers told to DISCONNECT: they asked for one of the broker's own services.
     workers_refused_reserved_service,
+    /// Peers told to DISCONNECT: their READY offered no place, or a liveness of 1.
+    workers_refused_offer,
     /// Peers told to DISCONNECT: `workers_max` reached.
     workers_refused_workers_max,
     /// Peers told to DISCONNECT: `services_max` reached.
@@ -111,6 +131,11 @@ impl Counters {
             Dropped::ServicesMax => &mut self.requests_dropped_services_max,
             Dropped::ServicesIdleMax => &mut self.requests_dropped_services_idle_max,
             Dropped::ClientsMax => &mut self.requests_dropped_clients_max,
+            Dropped::NoWorker => &mut self.requests_dropped_no_worker,
+            Dropped::NotStarted => &mut self.requests_dropped_not_started,
+            Dropped::TimedOut => &mut self.requests_dropped_timed_out,
+            Dropped::Cancelled => &mut self.requests_dropped_cancelled,
+            Dropped::Once => &mut self.requests_dropped_once,
             Dropped::Expired => &mut self.requests_dropped_expired,
             Dropped::AttemptsMax => &mut self.requests_dropped_attempts_max,
             Dropped::PartialSent => &mut self.requests_dropped_partial_sent,
@@ -136,6 +161,7 @@ impl Counters {
         match reason {
             RefusedWorker::Unregistered => &mut self.workers_refused_unregistered,
             RefusedWorker::ReservedService => &mut self.workers_refused_reserved_service,
+            RefusedWorker::Offer => &mut self.workers_refused_offer,
             RefusedWorker::WorkersMax => &mut self.workers_refused_workers_max,
             RefusedWorker::ServicesMax => &mut self.workers_refused_services_max,
             RefusedWorker::Stopping => &mut self.workers_refused_stopping,

@@ -76,6 +76,32 @@ pub static KEYS: &[Key] = &[
                  advise 3 to 5.",
     },
     Key {
+        name: "heartbeat_interval_min_ms",
+        heading: HEARTBEATS,
+        kind: Kind::Number {
+            unit: "ms",
+            default: 100,
+            range: 10..=3_600_000,
+            at_most: Some("heartbeat_interval_max_ms"),
+            field: |config| &mut config.heartbeat_interval_min_ms,
+        },
+        about: "The shortest heartbeat interval that a worker of MDP/1.0 may ask for.",
+        reason: "A shorter one is raised to it, and the worker is told. One that asks for none gets heartbeat_interval_ms.",
+    },
+    Key {
+        name: "heartbeat_interval_max_ms",
+        heading: HEARTBEATS,
+        kind: Kind::Number {
+            unit: "ms",
+            default: 60_000,
+            range: 10..=3_600_000,
+            at_most: None,
+            field: |config| &mut config.heartbeat_interval_max_ms,
+        },
+        about: "The longest heartbeat interval that a worker of MDP/1.0 may ask for.",
+        reason: "A longer one is lowered to it, and the worker is told.",
+    },
+    Key {
         name: "request_expiry_ms",
         heading: REQUESTS,
         kind: Kind::Number {
@@ -183,6 +209,66 @@ pub static KEYS: &[Key] = &[
         about: "Bytes of PARTIAL replies kept for one request of a client whose version has none.",
         reason: "Such a client gets all parts with the final one. A request whose parts are more \
                  is dropped and counted.",
+    },
+    Key {
+        name: "answers_max",
+        heading: REQUESTS,
+        kind: Kind::Number {
+            unit: "answers",
+            default: 100_000,
+            range: 0..=100_000_000,
+            at_most: None,
+            field: |config| &mut config.answers_max,
+        },
+        about: "Answers of MDP/1.0 that are remembered, in case their request comes again.",
+        reason: "The oldest is forgotten for a further one; its request would then run again. 0 remembers none.",
+    },
+    Key {
+        name: "answers_bytes_max",
+        heading: REQUESTS,
+        kind: Kind::Number {
+            unit: "bytes",
+            default: 64 * MIB,
+            range: 0..=TIB,
+            at_most: Some("bytes_max"),
+            field: |config| &mut config.answers_bytes_max,
+        },
+        about: "Bytes of the answers that are remembered.",
+        reason: "The oldest are forgotten for a further one. Of a larger answer only that it was given is remembered.",
+    },
+    Key {
+        name: "answers_kept_ms",
+        heading: REQUESTS,
+        kind: Kind::Number {
+            unit: "ms",
+            default: 60_000,
+            range: 0..=86_400_000,
+            at_most: None,
+            field: |config| &mut config.answers_kept_ms,
+        },
+        about: "How long an answer is remembered.",
+        reason: "A request that comes again later runs again. A little more than your clients' tries take is best.",
+    },
+    Key {
+        name: "dead_max",
+        heading: REQUESTS,
+        kind: Kind::Number {
+            unit: "requests",
+            default: 1_000,
+            range: 0..=1_000_000,
+            at_most: None,
+            field: |config| &mut config.dead_max,
+        },
+        about: "Requests that lost their workers attempts_max times and are listed in mmi.broker.",
+        reason: "The oldest is forgotten for a further one.",
+    },
+    Key {
+        name: "error_replies",
+        heading: REQUESTS,
+        kind: Kind::Switch { field: |config| &mut config.error_replies },
+        about: "Whether a client of MDP/0.1 or MDP/0.2 is told why it gets no reply.",
+        reason: "It then gets a final reply of two frames, code and text, which it must know; by \
+                 default its timeout tells it, as the RFCs have it.",
     },
     Key {
         name: "services_max",

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 
 use super::deadline::Due;
 use super::request::{Reply, RequestState};
-use super::shutdown::Shutdown;
-use super::worker::WorkerState;
-use super::{Engine, Payload};
+use super::worker::Intake;
+use super::{Engine, Payload, Shutdown};
 
 impl<B: Payload> Engine<B> {
     /// In debug builds, checks everything while there is little to check.
@@ -26,6 +25,10 @@ impl<B: Payload> Engine<B> {
         self.check_services();
         self.check_workers();
         self.check_requests();
+        self.answers.check();
+        assert!(self.answers.len() <= self.settings.answers_max);
+        assert!(self.answers.bytes() <= self.settings.answers_bytes_max);
+        assert!(self.dead.len() <= self.settings.dead_max);
         assert!(self.bytes <= self.settings.bytes_max, "more bytes than bytes_max");
         assert!(self.requests.len() <= self.settings.requests_max);
         assert!(self.workers.len() <= self.settings.workers_max);
@@ -44,64 +47,87 @@ impl<B: Payload> Engine<B> {
             let service = &self.services[key];
             assert_eq!(waiting, service.waiting.len(), "waiting requests of {}", service.name);
             assert!(
-                service.idle.is_empty() || service.waiting.is_empty(),
-                "{}: a request waits beside an idle worker",
+                service.free.is_empty() || service.waiting.is_empty(),
+                "{}: a request waits beside a free worker",
                 service.name
             );
-            assert!(service.workers > 0 || waiting > 0, "{} is unused", service.name);
-            let idle = service.idle.keys(&mut self.workers);
-            assert_eq!(idle.len(), service.idle.len());
-            assert_eq!(idle.len() + service.running, service.workers, "{}", service.name);
-            for worker in idle {
-                assert_eq!(self.workers[worker].state, WorkerState::Idle);
+            let registered = self.workers.values().filter(|worker| worker.service == key);
+            let (mut workers, mut draining, mut running) = (0, 0, 0);
+            for worker in registered {
+                match worker.intake {
+                    Intake::Open => workers += 1,
+                    Intake::Draining => draining += 1,
+                }
+                running += worker.tasks.len();
+            }
+            let counted = (service.workers, service.draining, service.running);
+            assert_eq!(counted, (workers, draining, running), "{}", service.name);
+            assert!(workers + draining > 0 || waiting > 0, "{} is unused", service.name);
+            let free = service.free.keys(&mut self.workers);
+            assert_eq!(free.len(), service.free.len());
+            for worker in free {
+                assert!(self.workers[worker].is_free());
                 assert_eq!(self.workers[worker].service, key);
             }
+            let free = self.workers.values().filter(|w| w.service == key && w.is_free()).count();
+            assert_eq!(free, service.free.len(), "free workers of {}", service.name);
             assert_eq!(self.services.key(&service.name), Some(key));
             idle_services += usize::from(service.workers == 0);
         }
         assert_eq!(idle_services, self.services.idle());
     }
 
-    fn check_workers(&self) {
+    fn check_workers(&mut self) {
         assert_eq!(self.workers.len(), self.worker_keys.len());
         for (key, worker) in &self.workers {
             assert_eq!(self.worker_keys.get(&worker.peer), Some(&key));
             assert!(self.deadlines.contains(worker.due, Due::Worker(key)));
-            if let WorkerState::Busy(request) = worker.state {
-                let request = &self.requests[request];
-                assert!(
-                    matches!(request.state, RequestState::Running { worker, .. } if worker == key)
-                );
+            assert!(worker.tasks.len() <= worker.capacity, "more tasks than capacity");
+            for task in worker.tasks.keys(&mut self.requests) {
+                let request = &self.requests[task];
+                assert_eq!(request.state.worker(), Some(key));
                 assert_eq!(request.service, worker.service);
-            } else {
+            }
+            if worker.tasks.is_empty() {
                 assert_eq!(self.shutdown, Shutdown::No, "an idle worker while shutting down");
             }
         }
     }
 
     fn check_requests(&self) {
-        let mut bytes = 0;
-        let mut waiting = 0;
+        let (mut bytes, mut due, mut named, mut waiting) = (0, self.workers.len(), 0, 0);
         let mut by_client = HashMap::new();
         for (key, request) in &self.requests {
             bytes += request.bytes;
+            if let RequestState::Abandoned { .. } = request.state {
+                assert_eq!(request.bytes, 0, "an abandoned request holds bytes");
+                continue;
+            }
             *by_client.entry(request.caller.peer.clone()).or_insert(0) += 1;
+            if let Some(id) = request.caller.id {
+                named += 1;
+                assert_eq!(self.request_keys.get(&id), Some(&key));
+            }
             match request.state {
                 RequestState::Waiting { expires, .. } => {
-                    waiting += 1;
+                    (waiting, due) = (waiting + 1, due + 1);
                     assert!(self.deadlines.contains(expires, Due::Request(key)));
                     assert!(matches!(request.reply, Reply::None), "a waiting request has a reply");
                     assert_eq!(self.shutdown, Shutdown::No, "a request waits while shutting down");
                 }
-                RequestState::Running { worker, .. } => {
-                    assert_eq!(self.workers[worker].state, WorkerState::Busy(key));
+                RequestState::Running { .. } | RequestState::Abandoned { .. } => {
                     assert!(request.attempt <= self.settings.attempts_max);
+                    if let Some(end) = request.end_by {
+                        due += 1;
+                        assert!(self.deadlines.contains(end, Due::Request(key)));
+                    }
                 }
             }
         }
         assert_eq!(bytes, self.bytes, "bytes held");
         assert_eq!(by_client, self.clients, "requests by client");
-        assert_eq!(self.deadlines.len(), waiting + self.workers.len(), "deadlines");
+        assert_eq!(named, self.request_keys.len(), "request ids");
+        assert_eq!(self.deadlines.len(), due, "deadlines");
         assert!(self.turns.len() <= waiting);
     }
 }

@@ -3,7 +3,9 @@
 //! A new feature begins here, with a new variant; the compiler then lists what is
 //! left to do.
 
-use majordomo_protocol::{ClientAddress, PeerId, ServiceName, Version, client, worker};
+use majordomo_protocol::{
+    Answered, ClientAddress, PeerId, RequestId, ServiceName, Version, client, code, worker,
+};
 
 /// What a request or a reply carries, as far as the engine is concerned: it can be
 /// counted, kept and passed on, and never read.
@@ -13,6 +15,9 @@ pub trait Payload: Clone {
 
     /// Puts the frames of `more` behind these.
     fn append(&mut self, more: Self);
+
+    /// A frame for each of these texts, one or more.
+    fn of_texts(texts: &[&str]) -> Self;
 
     /// Takes memory of its own, if it is a small part of a larger piece that it keeps
     /// alive. Called before it is kept for an unknown time, so that it then costs what
@@ -29,6 +34,18 @@ pub struct Caller<B> {
     pub version: Version,
     /// The envelope stack (RFC 7): frames that go back in front of every answer.
     pub envelope: Option<B>,
+    /// What the client calls the request; MDP/1.0 only, and always there.
+    pub id: Option<RequestId>,
+}
+
+impl<B> Caller<B> {
+    /// How an answer says which request it belongs to.
+    pub(super) fn answered(&self, service: &ServiceName) -> Answered {
+        match self.id {
+            Some(id) => Answered::Id(id),
+            None => Answered::Service(service.clone()),
+        }
+    }
 }
 
 /// Something happened outside.
@@ -73,10 +90,12 @@ pub enum Event<B> {
         /// Its connection.
         worker: PeerId,
     },
-    /// An answer could not be sent to a client: it is gone, or does not read.
+    /// Answers could not be sent to a client: it is gone, or does not read.
     ClientUnreachable {
         /// Its connection.
         client: PeerId,
+        /// How many.
+        answers: u64,
     },
     /// Shut down: take nothing new, let running requests end within the time set.
     Stop,
@@ -117,16 +136,6 @@ pub enum Action<B> {
         /// What to say.
         command: client::FromBroker<B>,
     },
-    /// Send this final answer of one of the broker's own services; report
-    /// [`Event::ClientUnreachable`] if that fails.
-    Answer {
-        /// Whom to answer.
-        caller: Caller<B>,
-        /// The service that was asked.
-        service: ServiceName,
-        /// The one frame of the answer.
-        text: String,
-    },
     /// Send this to a worker; report [`Event::WorkerUnreachable`] if that fails.
     ToWorker {
         /// Its connection.
@@ -163,8 +172,8 @@ pub enum Note {
         service: ServiceName,
         /// Why.
         reason: Gone,
-        /// The request it had, which waits again or is dropped.
-        request: Option<ClientAddress>,
+        /// How many requests it had; they wait again or are dropped.
+        requests: usize,
     },
     /// A peer that is not registered said something only a registered worker may,
     /// or a worker was turned away; it was told to DISCONNECT.
@@ -195,7 +204,7 @@ pub enum Note {
         /// Who answered.
         worker: PeerId,
     },
-    /// A request will not be answered.
+    /// A request ends without a reply.
     RequestDropped {
         /// The client's connection.
         client: PeerId,
@@ -206,7 +215,7 @@ pub enum Note {
         /// Why.
         reason: Dropped,
     },
-    /// An answer could not be sent to its client.
+    /// Answers could not be sent to their client.
     ReplyUnsent {
         /// The client's connection.
         client: PeerId,
@@ -234,6 +243,29 @@ pub enum Gone {
     Stopping,
 }
 
+impl Gone {
+    /// What the worker is told: a code of MDP/1.0.
+    pub(super) fn code(self) -> u16 {
+        match self {
+            Gone::Stopping => code::STOPPING,
+            Gone::Silent => code::TIMED_OUT,
+            _ => code::MALFORMED,
+        }
+    }
+
+    /// In words, for logs and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Gone::Silent => "silent",
+            Gone::Disconnected => "said DISCONNECT",
+            Gone::Unreachable => "unreachable",
+            Gone::Unexpected => "unexpected command",
+            Gone::Invalid => "invalid message",
+            Gone::Stopping => "the broker is stopping",
+        }
+    }
+}
+
 /// Why a worker, or a stranger that speaks like one, was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusedWorker {
@@ -245,11 +277,14 @@ pub enum RefusedWorker {
     WorkersMax,
     /// There are `services_max` services, and its own is not among them.
     ServicesMax,
+    /// Its READY offers no place, or a liveness of 1.
+    Offer,
     /// The broker shuts down.
     Stopping,
 }
 
-/// Why a request will not be answered.
+/// Why a request ends without a reply. A client of MDP/1.0 is told; one of MDP/0.1 or
+/// MDP/0.2 only where the operator asked for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dropped {
     /// `requests_max` requests wait or run.
@@ -269,6 +304,16 @@ pub enum Dropped {
     ClientsMax,
     /// No worker was free for it within `request_expiry_ms`.
     Expired,
+    /// No worker is registered for its service, and it is not to wait for one.
+    NoWorker,
+    /// It did not start in the time that its client gave.
+    NotStarted,
+    /// It did not end in the time that its client gave.
+    TimedOut,
+    /// Its client cancelled it.
+    Cancelled,
+    /// It lost its worker and is not to be handed to a second one.
+    Once,
     /// It lost its worker `attempts_max` times.
     AttemptsMax,
     /// It lost its worker after a part of the reply had gone to the client, which
@@ -279,4 +324,57 @@ pub enum Dropped {
     PartialBytesMax,
     /// The broker shuts down.
     Stopping,
+}
+
+impl Dropped {
+    /// What a client is told: a code of MDP/1.0 and a text.
+    pub(super) fn reason(self) -> (u16, &'static str) {
+        match self {
+            Dropped::RequestsMax => (code::BUSY, "the broker's queues are full"),
+            Dropped::RequestsPerServiceMax => (code::BUSY, "the service's queue is full"),
+            Dropped::RequestsPerClientMax => (code::BUSY, "too many requests of this client"),
+            Dropped::BytesMax => (code::BUSY, "the broker's memory for requests is full"),
+            Dropped::ServicesMax => (code::BUSY, "the broker knows too many services"),
+            Dropped::ServicesIdleMax => (code::BUSY, "too many services wait for a worker"),
+            Dropped::ClientsMax => (code::BUSY, "the broker serves too many clients"),
+            Dropped::Expired => (code::NO_WORKER, "no worker was free in time"),
+            Dropped::NoWorker => (code::NO_WORKER, "no worker is registered for the service"),
+            Dropped::NotStarted => (code::NOT_STARTED, "no worker was free in the time given"),
+            Dropped::TimedOut => (code::TIMED_OUT, "the time given passed while it ran"),
+            Dropped::Cancelled => (code::CANCELLED, "cancelled"),
+            Dropped::Once => (code::WORKER_LOST, "its worker was lost"),
+            Dropped::AttemptsMax => (code::WORKER_LOST, "its workers were lost"),
+            Dropped::PartialSent => {
+                (code::WORKER_LOST, "a part of the reply was sent, and it cannot be repeated")
+            }
+            Dropped::PartialBytesMax => (code::TOO_LARGE, "the parts of the reply are too large"),
+            Dropped::Stopping => (code::STOPPING, "the broker is shutting down"),
+        }
+    }
+}
+
+impl RefusedWorker {
+    /// What the worker is told: a code of MDP/1.0.
+    pub(super) fn code(self) -> u16 {
+        match self {
+            RefusedWorker::Unregistered | RefusedWorker::Offer => code::MALFORMED,
+            RefusedWorker::ReservedService => code::FORBIDDEN,
+            RefusedWorker::WorkersMax | RefusedWorker::ServicesMax => code::BUSY,
+            RefusedWorker::Stopping => code::STOPPING,
+        }
+    }
+
+    /// In words, for logs and for the worker.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefusedWorker::Unregistered => "it spoke before READY",
+            RefusedWorker::ReservedService => "mmi.* is the broker's own",
+            RefusedWorker::WorkersMax => "workers_max",
+            RefusedWorker::ServicesMax => "services_max",
+            RefusedWorker::Offer => {
+                "a READY offers one place or more, and a liveness of 0, 2 or more"
+            }
+            RefusedWorker::Stopping => "the broker is stopping",
+        }
+    }
 }

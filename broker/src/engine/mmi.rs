@@ -1,13 +1,16 @@
 //! Answers to `mmi.*` requests (RFC 8).
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use majordomo_protocol::mmi::{self, BrokerReport, ServiceReport, WorkerReport};
-use majordomo_protocol::{ServiceName, mmi::WorkerState as Reported};
+use majordomo_protocol::{Metadata, ServiceName, mmi::WorkerState as Reported};
 
+use super::answers::Outcome;
+use super::request::Answer;
 use super::shutdown::Shutdown;
-use super::worker::WorkerState;
-use super::{Action, Caller, Engine, Payload, Question};
+use super::worker::Intake;
+use super::{Caller, Engine, Payload, Question};
 
 /// A report reads every service and worker, so one is made at most this often and
 /// serves all who ask meanwhile.
@@ -40,7 +43,8 @@ impl<B: Payload> Engine<B> {
             Question::Broker => self.cached_report(),
             Question::Unknown => mmi::NOT_IMPLEMENTED.to_owned(),
         };
-        self.actions.push_back(Action::Answer { caller, service, text });
+        let outcome = Outcome::Final(B::of_texts(&[&text]));
+        self.answer(&caller, &service, Answer::Wanted, outcome);
     }
 
     fn cached_report(&mut self) -> String {
@@ -77,10 +81,14 @@ impl<B: Payload> Engine<B> {
                 id: worker.peer.to_string(),
                 service: self.services[worker.service].name.to_string(),
                 protocol: worker.version.to_string(),
-                state: match worker.state {
-                    WorkerState::Idle => Reported::Idle,
-                    WorkerState::Busy(_) => Reported::Busy,
+                state: match worker.intake {
+                    Intake::Draining => Reported::Draining,
+                    Intake::Open if worker.tasks.is_empty() => Reported::Idle,
+                    Intake::Open => Reported::Busy,
                 },
+                running: worker.tasks.len() as u64,
+                capacity: worker.capacity as u64,
+                metadata: texts(&worker.metadata),
                 age_ms: ms(worker.registered_at),
                 silent_ms: ms(worker.heard_at),
                 answered: worker.answered,
@@ -95,7 +103,14 @@ impl<B: Payload> Engine<B> {
             bytes: self.bytes as u64,
             services,
             workers,
+            dead: self.dead.iter().cloned().collect(),
             counters: self.counters.to_map(),
         }
     }
+}
+
+/// The pairs whose value is text.
+fn texts(metadata: &Metadata) -> BTreeMap<String, String> {
+    let text = |value: &[u8]| std::str::from_utf8(value).ok().map(str::to_owned);
+    metadata.iter().filter_map(|(key, value)| Some((key.to_owned(), text(value)?))).collect()
 }

@@ -13,7 +13,9 @@
 //! Work per event is constant or logarithmic in services, workers and requests,
 //! but for `mmi.broker`, which reports at most ten times a second, and shutdown.
 
+mod answers;
 mod check;
+mod dead;
 mod deadline;
 mod event;
 mod list;
@@ -30,15 +32,16 @@ mod workers;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use majordomo_protocol::{PeerId, client};
+use majordomo_protocol::{PeerId, RequestId};
 use slotmap::SlotMap;
 
+use self::answers::Answers;
+use self::dead::Dead;
 use self::deadline::{Deadlines, Due};
 pub use self::event::{
     Action, Caller, Dropped, Event, Fault, Gone, Note, Payload, Question, RefusedWorker,
 };
 use self::request::{Request, RequestKey};
-use self::requests::Expiry;
 use self::service::Services;
 pub use self::settings::Settings;
 use self::shutdown::Shutdown;
@@ -61,6 +64,10 @@ pub struct Engine<B> {
     workers: SlotMap<WorkerKey, Worker>,
     worker_keys: HashMap<PeerId, WorkerKey>,
     requests: SlotMap<RequestKey, Request<B>>,
+    /// Those that wait or run and whose clients have a name for them.
+    request_keys: HashMap<RequestId, RequestKey>,
+    answers: Answers<B>,
+    dead: Dead,
     /// How many requests of each client wait or run; never 0.
     clients: HashMap<PeerId, usize>,
     turns: Turns,
@@ -85,6 +92,9 @@ impl<B: Payload> Engine<B> {
             workers: SlotMap::with_key(),
             worker_keys: HashMap::new(),
             requests: SlotMap::with_key(),
+            request_keys: HashMap::new(),
+            answers: Answers::default(),
+            dead: Dead::default(),
             clients: HashMap::new(),
             turns: Turns::default(),
             bytes: 0,
@@ -99,9 +109,7 @@ impl<B: Payload> Engine<B> {
     pub fn handle(&mut self, event: Event<B>, now: Instant) {
         self.advance(now);
         match event {
-            Event::FromClient { caller, command } => match command {
-                client::ToBroker::Request { service, body } => self.accept(caller, service, body),
-            },
+            Event::FromClient { caller, command } => self.client_command(caller, command),
             Event::Question { caller, service, question } => {
                 self.question(caller, service, question);
             }
@@ -114,8 +122,8 @@ impl<B: Payload> Engine<B> {
                     self.lose(*key, Gone::Unreachable);
                 }
             }
-            Event::ClientUnreachable { client } => {
-                self.counters.replies_unsent += 1;
+            Event::ClientUnreachable { client, answers } => {
+                self.counters.replies_unsent += answers;
                 self.note(Note::ReplyUnsent { client });
             }
             Event::Stop => self.stop(),
@@ -131,10 +139,7 @@ impl<B: Payload> Engine<B> {
         self.advance(now);
         while let Some(due) = self.deadlines.pop(now) {
             match due {
-                Due::Request(key) => {
-                    self.take_waiting(key, Expiry::Passed);
-                    self.drop_request(key, Dropped::Expired);
-                }
+                Due::Request(key) => self.expire(key),
                 Due::Worker(key) => self.attend(key, heard_until),
             }
         }

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use majordomo_protocol::ClientAddress;
-use slotmap::Key;
+use majordomo_protocol::{ClientAddress, Metadata};
+use slotmap::{Key, KeyData};
 
-use super::event::Caller;
+use super::event::{Caller, Gone};
 use super::list::{Linked, Links};
 use super::service::ServiceKey;
 use super::waiting::TurnKey;
@@ -25,9 +25,12 @@ impl RequestKey {
         ClientAddress::new(&(self.data().as_ffi() ^ instance).to_be_bytes())
     }
 
-    /// Whether `address` is the task id of this request.
-    pub(super) fn is(self, address: &ClientAddress, instance: u64) -> bool {
-        address.as_bytes() == (self.data().as_ffi() ^ instance).to_be_bytes()
+    /// The request that has `address` for its task id, if one ever had.
+    pub(super) fn of(address: &ClientAddress, instance: u64) -> Option<Self> {
+        let bytes = <[u8; 8]>::try_from(address.as_bytes()).ok()?;
+        let key = RequestKey::from(KeyData::from_ffi(u64::from_be_bytes(bytes) ^ instance));
+        // Several numbers make the same key; only one is its task id.
+        (key.address(instance) == *address).then_some(key)
     }
 }
 
@@ -36,16 +39,42 @@ impl RequestKey {
 pub(super) struct Request<B> {
     pub(super) caller: Caller<B>,
     pub(super) service: ServiceKey,
-    pub(super) body: B,
-    /// Bytes it holds: body, envelope and kept parts of its reply.
+    /// Whether its client waits for an answer.
+    pub(super) answer: Answer,
+    /// Whether a second worker may have it.
+    pub(super) redelivery: Redelivery,
+    /// Must be running by then.
+    pub(super) start_by: Option<Instant>,
+    /// Must have ended by then.
+    pub(super) end_by: Option<Instant>,
+    pub(super) metadata: Metadata,
+    /// What is asked; gone once nobody will be asked any more.
+    pub(super) body: Option<B>,
+    /// Bytes it holds: body, envelope, metadata and kept parts of its reply.
     pub(super) bytes: usize,
     /// How often it was handed to a worker.
     pub(super) attempt: u32,
+    /// Why it lost the workers it had; at most `attempts_max`, but for those it could
+    /// not be sent to.
+    pub(super) losses: Vec<Gone>,
     pub(super) state: RequestState,
     /// What has come of its reply before the final part.
     pub(super) reply: Reply<B>,
-    /// Neighbours in the queue; only while it waits.
+    /// Neighbours in the queue while it waits, among its worker's tasks while it runs.
     pub(super) links: Links<RequestKey>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Wanted,
+    Unwanted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Redelivery {
+    Allowed,
+    /// Its client said *once*.
+    Forbidden,
 }
 
 #[derive(Debug)]
@@ -61,6 +90,23 @@ pub(super) enum RequestState {
         worker: WorkerKey,
         since: Instant,
     },
+    /// It ended for its client, but not for its worker, which holds it until it
+    /// answers or is lost. Nobody is to be told.
+    Abandoned {
+        worker: WorkerKey,
+    },
+}
+
+impl RequestState {
+    /// The worker that has it.
+    pub(super) fn worker(&self) -> Option<WorkerKey> {
+        match self {
+            RequestState::Waiting { .. } => None,
+            RequestState::Running { worker, .. } | RequestState::Abandoned { worker } => {
+                Some(*worker)
+            }
+        }
+    }
 }
 
 /// The parts of a reply that came before its final part.

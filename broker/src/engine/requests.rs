@@ -1,13 +1,17 @@
 //! The way of a request through the engine: arrive, wait, run, end.
 
-use majordomo_protocol::{PeerId, ServiceName, worker};
+use std::time::{Duration, Instant};
 
+use majordomo_protocol::{ClientAddress, PeerId, Reason, RequestId, ServiceName, Task, Terms};
+use majordomo_protocol::{Version, client, worker};
+
+use super::answers::Outcome;
 use super::deadline::Due;
 use super::list::Links;
-use super::request::{Reply, Request, RequestKey, RequestState};
+use super::request::{Answer, Redelivery, Reply, Request, RequestKey, RequestState};
 use super::service::ServiceKey;
 use super::shutdown::Shutdown;
-use super::worker::{WorkerKey, WorkerState};
+use super::worker::WorkerKey;
 use super::{Action, Caller, Dropped, Engine, Note, Payload};
 
 /// Where in the queue a request goes.
@@ -27,42 +31,103 @@ pub(super) enum Expiry {
 }
 
 impl<B: Payload> Engine<B> {
-    pub(super) fn accept(&mut self, caller: Caller<B>, service: ServiceName, body: B) {
-        self.counters.requests_received += 1;
-        let bytes = body.size() + caller.envelope.as_ref().map_or(0, B::size);
-        let service_key = match self.admit(&caller.peer, &service, bytes) {
-            Ok(key) => key,
-            Err(reason) => {
-                *self.counters.dropped(reason) += 1;
-                let client = caller.peer;
-                return self.note(Note::RequestDropped { client, service, request: None, reason });
+    pub(super) fn client_command(&mut self, caller: Caller<B>, command: client::ToBroker<B>) {
+        match command {
+            client::ToBroker::Request { id, service, terms, body } => {
+                let caller = Caller { id, ..caller };
+                self.accept(caller, service, terms, body);
             }
+            client::ToBroker::Cancel { id } => self.cancel(id),
+            client::ToBroker::Heartbeat => {
+                let command = client::FromBroker::Heartbeat { instance: self.instance() };
+                self.actions.push_back(Action::ToClient { caller, command });
+            }
+        }
+    }
+
+    fn accept(&mut self, caller: Caller<B>, service: ServiceName, terms: Terms, body: B) {
+        self.counters.requests_received += 1;
+        if let Some(id) = caller.id {
+            match self.request_keys.get(&id).copied() {
+                Some(key) => return self.join(key, caller),
+                None if self.repeat_answer(&caller, &service, &terms) => return,
+                None => {}
+            }
+        }
+        let answer = if terms.no_reply { Answer::Unwanted } else { Answer::Wanted };
+        let metadata_bytes = terms.metadata.as_bytes().len();
+        let bytes = body.size() + caller.envelope.as_ref().map_or(0, B::size) + metadata_bytes;
+        let service_key = match self.admit(&caller.peer, &service, bytes, &terms) {
+            Ok(key) => key,
+            Err(reason) => return self.turn_away(&caller, service, answer, reason),
         };
         *self.clients.entry(caller.peer.clone()).or_insert(0) += 1;
         self.bytes += bytes;
+        let id = caller.id;
+        let after = |duration: Option<Duration>| duration.map(|duration| self.now + duration);
         let key = self.requests.insert(Request {
             caller,
             service: service_key,
-            body,
+            answer,
+            redelivery: if terms.once { Redelivery::Forbidden } else { Redelivery::Allowed },
+            start_by: after(terms.start_within),
+            end_by: after(terms.timeout),
+            metadata: terms.metadata,
+            body: Some(body),
             bytes,
             attempt: 0,
+            losses: Vec::new(),
             // Overwritten at once by `dispatch` or `wait`.
             state: RequestState::Waiting { expires: self.now, turn: None },
             reply: Reply::None,
             links: Links::default(),
         });
-        match self.services[service_key].idle.front() {
+        if let Some(id) = id {
+            self.request_keys.insert(id, key);
+        }
+        match self.services[service_key].free.front() {
             Some(worker) => self.dispatch(key, worker),
             None => self.wait(key, Place::Back),
         }
     }
 
+    /// The same request came again while it waits or runs: the answer goes to whoever
+    /// asked last.
+    fn join(&mut self, key: RequestKey, caller: Caller<B>) {
+        self.counters.requests_joined += 1;
+        let request = &mut self.requests[key];
+        if request.caller.peer == caller.peer {
+            return;
+        }
+        if matches!(request.reply, Reply::Sent) {
+            // This connection would get the rest of a reply without its beginning.
+            return self.end_running(key, Dropped::PartialSent, Some(caller));
+        }
+        let before = std::mem::replace(&mut request.caller, caller);
+        let now = request.caller.peer.clone();
+        self.count_client_down(&before.peer);
+        *self.clients.entry(now).or_insert(0) += 1;
+    }
+
+    /// Its client no longer wants it.
+    fn cancel(&mut self, id: RequestId) {
+        let Some(key) = self.request_keys.get(&id).copied() else { return };
+        match self.requests[key].state {
+            RequestState::Waiting { .. } => {
+                self.take_waiting(key, Expiry::Ahead);
+                self.drop_request(key, Dropped::Cancelled);
+            }
+            _ => self.end_running(key, Dropped::Cancelled, None),
+        }
+    }
+
     /// Whether there is room for one more request, and the service it is for.
-    pub(super) fn admit(
+    fn admit(
         &mut self,
         client: &PeerId,
         service: &ServiceName,
         bytes: usize,
+        terms: &Terms,
     ) -> Result<ServiceKey, Dropped> {
         let settings = &self.settings;
         if self.shutdown != Shutdown::No {
@@ -81,7 +146,11 @@ impl<B: Payload> Engine<B> {
         if self.bytes.saturating_add(bytes) > settings.bytes_max {
             return Err(Dropped::BytesMax);
         }
-        if let Some(key) = self.services.key(service) {
+        let known = self.services.key(service);
+        if terms.fail_fast && known.is_none_or(|key| self.services[key].workers == 0) {
+            return Err(Dropped::NoWorker);
+        }
+        if let Some(key) = known {
             let line = &self.services[key].waiting;
             return if line.len() >= settings.requests_per_service_max {
                 Err(Dropped::RequestsPerServiceMax)
@@ -108,11 +177,13 @@ impl<B: Payload> Engine<B> {
                 None
             }
         };
-        let expires = self.now + self.settings.request_expiry;
-        self.deadlines.insert(expires, Due::Request(key));
         let request = &mut self.requests[key];
+        let expiry = self.now + self.settings.request_expiry;
+        let expires =
+            [request.start_by, request.end_by].into_iter().flatten().fold(expiry, Instant::min);
+        self.deadlines.insert(expires, Due::Request(key));
         request.state = RequestState::Waiting { expires, turn };
-        request.body.detach();
+        request.body.iter_mut().for_each(B::detach);
         request.caller.envelope.iter_mut().for_each(B::detach);
     }
 
@@ -127,15 +198,41 @@ impl<B: Payload> Engine<B> {
         }
     }
 
-    /// Hands waiting requests to idle workers until one of them runs out.
+    /// Its time is up: waiting or running.
+    pub(super) fn expire(&mut self, key: RequestKey) {
+        match self.requests[key].state {
+            RequestState::Waiting { .. } => {
+                self.take_waiting(key, Expiry::Passed);
+                self.drop_request(key, self.expiry_reason(key));
+            }
+            // Its entry among the deadlines is gone already.
+            _ => {
+                self.requests[key].end_by = None;
+                self.end_running(key, Dropped::TimedOut, None);
+            }
+        }
+    }
+
+    /// Why a request that waits has waited for too long.
+    fn expiry_reason(&self, key: RequestKey) -> Dropped {
+        let request = &self.requests[key];
+        let passed = |limit: Option<Instant>| limit.is_some_and(|limit| limit <= self.now);
+        if passed(request.start_by) || passed(request.end_by) {
+            Dropped::NotStarted
+        } else {
+            Dropped::Expired
+        }
+    }
+
+    /// Hands waiting requests to free workers until one of them runs out.
     pub(super) fn pair(&mut self, service_key: ServiceKey) {
-        while let Some(worker) = self.services[service_key].idle.front() {
+        while let Some(worker) = self.services[service_key].free.front() {
             let Some(key) = self.turns.first(&self.services[service_key].waiting) else { break };
             if let RequestState::Waiting { expires, .. } = self.requests[key].state {
                 if expires <= self.now {
                     // Nobody has looked at the time yet. It costs its client no turn.
                     self.take_waiting(key, Expiry::Ahead);
-                    self.drop_request(key, Dropped::Expired);
+                    self.drop_request(key, self.expiry_reason(key));
                     continue;
                 }
                 self.deadlines.remove(expires, Due::Request(key));
@@ -146,12 +243,12 @@ impl<B: Payload> Engine<B> {
         }
     }
 
-    /// Hands a request, which is in no queue, to an idle worker.
-    pub(super) fn dispatch(&mut self, key: RequestKey, worker_key: WorkerKey) {
-        let worker = &mut self.workers[worker_key];
+    /// Hands a request, which is in no queue, to a free worker.
+    fn dispatch(&mut self, key: RequestKey, worker_key: WorkerKey) {
         let request = &mut self.requests[key];
         let service = &mut self.services[request.service];
-        worker.state = WorkerState::Busy(key);
+        service.free.remove(&mut self.workers, worker_key);
+        let worker = &mut self.workers[worker_key];
         worker.told_at = self.now;
         request.state = RequestState::Running { worker: worker_key, since: self.now };
         request.attempt += 1;
@@ -167,21 +264,45 @@ impl<B: Payload> Engine<B> {
                 attempt: request.attempt,
             }));
         }
-        self.actions.push_back(Action::ToWorker {
-            worker: worker.peer.clone(),
-            version: worker.version,
-            command: worker::FromBroker::Request { client, body: request.body.clone() },
-        });
-        service.idle.remove(&mut self.workers, worker_key);
+        if let Some(end) = request.end_by {
+            self.deadlines.insert(end, Due::Request(key));
+        }
+        let task = Task {
+            timeout: request.end_by.map(|end| end.saturating_duration_since(self.now)),
+            attempt: u8::try_from(request.attempt).unwrap_or(u8::MAX),
+            metadata: request.metadata.clone(),
+        };
+        if let Some(body) = request.body.clone() {
+            self.actions.push_back(Action::ToWorker {
+                worker: worker.peer.clone(),
+                version: worker.version,
+                command: worker::FromBroker::Request { client, task, body },
+            });
+        }
+        worker.tasks.push_back(&mut self.requests, key);
+        if worker.is_free() {
+            service.free.push_back(&mut self.workers, worker_key);
+        }
     }
 
     /// A request lost its worker: it waits again, before all others, or ends.
     pub(super) fn give_back(&mut self, key: RequestKey) {
-        self.counters.requests_returned += 1;
+        self.services[self.requests[key].service].running -= 1;
         let request = &mut self.requests[key];
+        if let RequestState::Abandoned { .. } = request.state {
+            self.forget_request(key);
+            return;
+        }
+        if let Some(end) = request.end_by {
+            self.deadlines.remove(end, Due::Request(key));
+        }
+        self.counters.requests_returned += 1;
         let dropped = match request.reply {
             _ if self.shutdown != Shutdown::No => Some(Dropped::Stopping),
             Reply::Sent => Some(Dropped::PartialSent),
+            _ if request.redelivery == Redelivery::Forbidden && request.attempt > 0 => {
+                Some(Dropped::Once)
+            }
             _ if request.attempt >= self.settings.attempts_max => Some(Dropped::AttemptsMax),
             _ => None,
         };
@@ -196,28 +317,124 @@ impl<B: Payload> Engine<B> {
         self.wait(key, Place::Front);
     }
 
-    /// Ends a request, which is in no queue and with no worker, without an answer.
+    /// Ends a running request for its client. Its worker is told, if it can be, and
+    /// holds the request until it answers or is lost. `joined` is another connection
+    /// that asked for it.
+    pub(super) fn end_running(
+        &mut self,
+        key: RequestKey,
+        reason: Dropped,
+        joined: Option<Caller<B>>,
+    ) {
+        let request = &mut self.requests[key];
+        let RequestState::Running { worker, .. } = request.state else { return };
+        request.state = RequestState::Abandoned { worker };
+        if let Some(end) = request.end_by.take() {
+            self.deadlines.remove(end, Due::Request(key));
+        }
+        if let Some(caller) = joined {
+            let before = std::mem::replace(&mut request.caller, caller);
+            let now = request.caller.peer.clone();
+            self.count_client_down(&before.peer);
+            *self.clients.entry(now).or_insert(0) += 1;
+        }
+        let request = &mut self.requests[key];
+        self.bytes -= std::mem::take(&mut request.bytes);
+        request.body = None;
+        request.reply = Reply::None;
+        let worker = &mut self.workers[worker];
+        if worker.version >= Version::V1_0 {
+            worker.told_at = self.now;
+            self.actions.push_back(Action::ToWorker {
+                worker: worker.peer.clone(),
+                version: worker.version,
+                command: worker::FromBroker::Cancel { client: key.address(self.settings.instance) },
+            });
+        }
+        let client = request.caller.peer.clone();
+        self.count_client_down(&client);
+        self.end_for_client(key, reason);
+    }
+
+    /// Ends a request, which is in no queue and with no worker, without a reply.
     pub(super) fn drop_request(&mut self, key: RequestKey, reason: Dropped) {
+        self.end_for_client(key, reason);
         let Some(request) = self.forget_request(key) else { return };
-        *self.counters.dropped(reason) += 1;
-        self.note(Note::RequestDropped {
-            client: request.caller.peer,
-            service: self.services[request.service].name.clone(),
-            request: Some(key.address(self.settings.instance)),
-            reason,
-        });
         self.services.forget_if_unused(request.service);
     }
 
+    /// Counts, notes and answers the end of a request that gets no reply.
+    fn end_for_client(&mut self, key: RequestKey, reason: Dropped) {
+        *self.counters.dropped(reason) += 1;
+        let request = &self.requests[key];
+        let (caller, answer, ran) = (request.caller.clone(), request.answer, request.attempt > 0);
+        let service = self.services[request.service].name.clone();
+        if reason == Dropped::AttemptsMax {
+            self.list_dead(key);
+        }
+        self.note(Note::RequestDropped {
+            client: caller.peer.clone(),
+            service: service.clone(),
+            request: Some(key.address(self.settings.instance)),
+            reason,
+        });
+        let outcome = self.dropped_outcome(reason);
+        if let Some(id) = caller.id {
+            self.request_keys.remove(&id);
+            if ran {
+                self.remember(id, answer, &outcome);
+            }
+        }
+        self.answer(&caller, &service, answer, outcome);
+    }
+
+    /// Answers a request that was not accepted.
+    fn turn_away(
+        &mut self,
+        caller: &Caller<B>,
+        service: ServiceName,
+        answer: Answer,
+        reason: Dropped,
+    ) {
+        *self.counters.dropped(reason) += 1;
+        let outcome = self.dropped_outcome(reason);
+        self.answer(caller, &service, answer, outcome);
+        let client = caller.peer.clone();
+        self.note(Note::RequestDropped { client, service, request: None, reason });
+    }
+
+    fn dropped_outcome(&self, reason: Dropped) -> Outcome<B> {
+        let (code, text) = reason.reason();
+        Outcome::Error { reason: Reason { code, text: text.to_owned() }, details: None }
+    }
+
+    /// Takes a request, which is in no queue, out of the tables.
     pub(super) fn forget_request(&mut self, key: RequestKey) -> Option<Request<B>> {
         let request = self.requests.remove(key)?;
         self.bytes -= request.bytes;
-        if let Some(requests) = self.clients.get_mut(&request.caller.peer) {
+        if let RequestState::Abandoned { .. } = request.state {
+            // Its client does not have it any more.
+            return Some(request);
+        }
+        if let Some(id) = request.caller.id {
+            self.request_keys.remove(&id);
+        }
+        self.count_client_down(&request.caller.peer);
+        Some(request)
+    }
+
+    fn count_client_down(&mut self, client: &PeerId) {
+        if let Some(requests) = self.clients.get_mut(client) {
             *requests -= 1;
             if *requests == 0 {
-                self.clients.remove(&request.caller.peer);
+                self.clients.remove(client);
             }
         }
-        Some(request)
+    }
+
+    /// The request of this task id, if this worker has it.
+    pub(super) fn held(&self, worker: WorkerKey, client: &ClientAddress) -> Option<RequestKey> {
+        let key = RequestKey::of(client, self.settings.instance)?;
+        (self.requests.get(key)?.state.worker() == Some(worker)).then_some(key)
     }
 }

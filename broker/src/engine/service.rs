@@ -7,7 +7,7 @@ use slotmap::SlotMap;
 
 use super::list::List;
 use super::waiting::Line;
-use super::worker::WorkerKey;
+use super::worker::{Intake, WorkerKey};
 
 slotmap::new_key_type! {
     /// A service that has a worker or a request.
@@ -18,12 +18,14 @@ slotmap::new_key_type! {
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) name: ServiceName,
-    /// Workers without a request, least recently used first.
-    pub(super) idle: List<WorkerKey>,
+    /// Workers that can be given a request, least recently used first.
+    pub(super) free: List<WorkerKey>,
     /// Requests without a worker.
     pub(super) waiting: Line,
-    /// Workers registered, idle or busy.
+    /// Workers registered, those that drain not counted.
     pub(super) workers: usize,
+    /// Workers registered that drain.
+    pub(super) draining: usize,
     /// Requests that a worker has.
     pub(super) running: usize,
 }
@@ -55,9 +57,10 @@ impl Services {
     pub(super) fn insert(&mut self, name: ServiceName) -> ServiceKey {
         let key = self.services.insert(Service {
             name: name.clone(),
-            idle: List::default(),
+            free: List::default(),
             waiting: Line::default(),
             workers: 0,
+            draining: 0,
             running: 0,
         });
         self.by_name.insert(name, key);
@@ -75,17 +78,30 @@ impl Services {
     }
 
     /// Counts one worker less.
-    pub(super) fn worker_went(&mut self, key: ServiceKey) {
+    pub(super) fn worker_went(&mut self, key: ServiceKey, intake: Intake) {
         let service = &mut self.services[key];
-        service.workers -= 1;
-        if service.workers == 0 {
-            self.idle += 1;
+        match intake {
+            Intake::Draining => service.draining -= 1,
+            Intake::Open => {
+                service.workers -= 1;
+                if service.workers == 0 {
+                    self.idle += 1;
+                }
+            }
         }
+    }
+
+    /// Counts one worker as draining.
+    pub(super) fn worker_drains(&mut self, key: ServiceKey) {
+        self.worker_went(key, Intake::Open);
+        self.services[key].draining += 1;
     }
 
     /// Forgets the service if it has neither worker nor request.
     pub(super) fn forget_if_unused(&mut self, key: ServiceKey) {
-        let unused = |service: &Service| service.workers == 0 && service.waiting.is_empty();
+        let unused = |service: &Service| {
+            service.workers == 0 && service.draining == 0 && service.waiting.is_empty()
+        };
         if self.services.get(key).is_some_and(unused)
             && let Some(service) = self.services.remove(key)
         {

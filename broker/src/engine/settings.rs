@@ -33,6 +33,21 @@ pub struct Settings {
     pub workers_max: usize,
     /// Clients with a request waiting or running.
     pub clients_max: usize,
+    /// The shortest heartbeat interval a worker of MDP/1.0 may ask for.
+    pub heartbeat_interval_min: Duration,
+    /// The longest heartbeat interval a worker of MDP/1.0 may ask for.
+    pub heartbeat_interval_max: Duration,
+    /// Answers that are remembered, in case their request comes again.
+    pub answers_max: usize,
+    /// Bytes of the answers that are remembered.
+    pub answers_bytes_max: usize,
+    /// How long an answer is remembered.
+    pub answers_kept: Duration,
+    /// Requests that lost their workers `attempts_max` times and are listed.
+    pub dead_max: usize,
+    /// Whether a client of MDP/0.1 or MDP/0.2 is told why its request was dropped, by
+    /// a final reply of two frames, code and text.
+    pub error_replies: bool,
     /// Makes this broker's task ids unlike those of any other: a random number.
     pub instance: u64,
     /// Whether to note every request's dispatch and end.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::request::{Request, RequestState};
 use super::requests::Expiry;
-use super::worker::{Worker, WorkerState};
+use super::worker::Worker;
 use super::{Action, Dropped, Engine, Gone, Payload};
 
 /// How far the engine is in shutting down.
@@ -32,7 +32,7 @@ impl<B: Payload> Engine<B> {
             self.take_waiting(key, Expiry::Ahead);
             self.drop_request(key, Dropped::Stopping);
         }
-        let idle = |(_, worker): &(_, &Worker)| worker.state == WorkerState::Idle;
+        let idle = |(_, worker): &(_, &Worker)| worker.tasks.is_empty();
         let idle: Vec<_> = self.workers.iter().filter(idle).map(|(key, _)| key).collect();
         for key in idle {
             self.lose(key, Gone::Stopping);

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use majordomo_protocol::{PeerId, Version};
+use majordomo_protocol::{Metadata, PeerId, Version};
 
-use super::list::{Linked, Links};
+use super::list::{Linked, Links, List};
 use super::request::RequestKey;
 use super::service::ServiceKey;
 
@@ -19,7 +19,17 @@ pub(super) struct Worker {
     pub(super) peer: PeerId,
     pub(super) version: Version,
     pub(super) service: ServiceKey,
-    pub(super) state: WorkerState,
+    /// How many requests it takes at once.
+    pub(super) capacity: usize,
+    /// The requests it has, oldest first; never more than `capacity`.
+    pub(super) tasks: List<RequestKey>,
+    pub(super) intake: Intake,
+    /// After how long without a message it is sent a HEARTBEAT.
+    pub(super) heartbeat_interval: Duration,
+    /// For how long it may be silent.
+    pub(super) silence_max: Duration,
+    /// What it says of itself.
+    pub(super) metadata: Metadata,
     pub(super) registered_at: Instant,
     /// When it last said anything.
     pub(super) heard_at: Instant,
@@ -29,14 +39,16 @@ pub(super) struct Worker {
     pub(super) due: Instant,
     /// Requests it has answered.
     pub(super) answered: u64,
-    /// Neighbours in the idle list of its service; only while it is idle.
+    /// Neighbours in the list of free workers of its service; only while it is free.
     pub(super) links: Links<WorkerKey>,
 }
 
+/// Whether a worker takes requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WorkerState {
-    Idle,
-    Busy(RequestKey),
+pub(super) enum Intake {
+    Open,
+    /// It said DRAIN: it finishes what it has.
+    Draining,
 }
 
 /// What is to be done about a worker when its deadline comes.
@@ -53,8 +65,13 @@ pub(super) enum Attention {
 impl Worker {
     /// When silence will have lasted too long. `grace` is the end of a time in
     /// which nobody's silence counts.
-    pub(super) fn lost_at(&self, window: Duration, grace: Option<Instant>) -> Instant {
-        (self.heard_at + window).max(grace.unwrap_or(self.heard_at))
+    pub(super) fn lost_at(&self, grace: Option<Instant>) -> Instant {
+        (self.heard_at + self.silence_max).max(grace.unwrap_or(self.heard_at))
+    }
+
+    /// Whether it can be given a request.
+    pub(super) fn is_free(&self) -> bool {
+        self.intake == Intake::Open && self.tasks.len() < self.capacity
     }
 
     /// What to do at `now`, when all that came until `heard_until` has been read.
@@ -62,12 +79,11 @@ impl Worker {
         &self,
         now: Instant,
         heard_until: Instant,
-        interval: Duration,
         lost_at: Instant,
     ) -> Attention {
         if lost_at <= heard_until {
             Attention::Lost
-        } else if self.told_at + interval <= now {
+        } else if self.told_at + self.heartbeat_interval <= now {
             Attention::Beat
         } else {
             Attention::None

@@ -2,13 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use majordomo_protocol::{ClientAddress, PeerId, ServiceName, Version, client, worker};
+use majordomo_protocol::{
+    Agreement, ClientAddress, InstanceId, Offer, PeerId, Reason, ServiceName, Version, client,
+    code, worker,
+};
 
+use super::answers::Outcome;
 use super::deadline::Due;
-use super::list::Links;
+use super::list::{Links, List};
 use super::request::{Reply, RequestKey, RequestState};
 use super::shutdown::Shutdown;
-use super::worker::{Attention, Worker, WorkerKey, WorkerState};
+use super::worker::{Attention, Intake, Worker, WorkerKey};
 use super::{Action, Dropped, Engine, Fault, Gone, Note, Payload, RefusedWorker};
 
 impl<B: Payload> Engine<B> {
@@ -29,47 +33,55 @@ impl<B: Payload> Engine<B> {
         match command {
             worker::ToBroker::Ready { .. } => self.lose(key, Gone::Unexpected),
             worker::ToBroker::Partial { client, body } => self.partial(key, &client, body),
-            worker::ToBroker::Final { client, body } => self.final_reply(key, &client, body),
+            worker::ToBroker::Final { client, body } => {
+                self.end_of_reply(key, &client, Outcome::Final(body));
+            }
+            worker::ToBroker::Error { client, reason, details } => {
+                let details = Some(details);
+                self.end_of_reply(key, &client, Outcome::Error { reason, details });
+            }
             worker::ToBroker::Heartbeat => {}
-            worker::ToBroker::Disconnect => self.lose(key, Gone::Disconnected),
+            worker::ToBroker::Drain => self.drain(key),
+            worker::ToBroker::Disconnect { .. } => self.lose(key, Gone::Disconnected),
         }
     }
 
     /// Whoever is not registered may register; anything else leaves no trace here.
-    pub(super) fn stranger_command(
-        &mut self,
-        peer: PeerId,
-        version: Version,
-        command: worker::ToBroker<B>,
-    ) {
+    fn stranger_command(&mut self, peer: PeerId, version: Version, command: worker::ToBroker<B>) {
         match command {
-            worker::ToBroker::Ready { service } => {
-                if let Err(reason) = self.register(&peer, version, service) {
+            worker::ToBroker::Ready { service, offer } => {
+                if let Err(reason) = self.register(&peer, version, service, offer) {
                     self.refuse(peer, version, reason);
                 }
             }
-            worker::ToBroker::Partial { .. } | worker::ToBroker::Final { .. } => {
+            worker::ToBroker::Partial { .. }
+            | worker::ToBroker::Final { .. }
+            | worker::ToBroker::Error { .. } => {
                 self.counters.replies_unexpected += 1;
                 self.refuse(peer, version, RefusedWorker::Unregistered);
             }
-            worker::ToBroker::Heartbeat => {
+            worker::ToBroker::Heartbeat | worker::ToBroker::Drain => {
                 self.refuse(peer, version, RefusedWorker::Unregistered);
             }
-            worker::ToBroker::Disconnect => {}
+            worker::ToBroker::Disconnect { .. } => {}
         }
     }
 
-    pub(super) fn register(
+    fn register(
         &mut self,
         peer: &PeerId,
         version: Version,
         service: ServiceName,
+        offer: Offer,
     ) -> Result<(), RefusedWorker> {
         if self.shutdown != Shutdown::No {
             return Err(RefusedWorker::Stopping);
         }
         if service.is_reserved() {
             return Err(RefusedWorker::ReservedService);
+        }
+        if offer.capacity == 0 || offer.liveness == 1 {
+            return Err(RefusedWorker::Offer);
         }
         if self.workers.len() >= self.settings.workers_max {
             return Err(RefusedWorker::WorkersMax);
@@ -81,12 +93,18 @@ impl<B: Payload> Engine<B> {
             }
             None => self.services.insert(service.clone()),
         };
-        let due = self.now + self.settings.heartbeat_interval;
+        let agreement = self.agree(&offer);
+        let due = self.now + agreement.heartbeat;
         let key = self.workers.insert(Worker {
             peer: peer.clone(),
             version,
             service: service_key,
-            state: WorkerState::Idle,
+            capacity: offer.capacity.into(),
+            tasks: List::default(),
+            intake: Intake::Open,
+            heartbeat_interval: agreement.heartbeat,
+            silence_max: agreement.heartbeat * agreement.liveness.into(),
+            metadata: offer.metadata,
             registered_at: self.now,
             heard_at: self.now,
             told_at: self.now,
@@ -97,40 +115,71 @@ impl<B: Payload> Engine<B> {
         self.worker_keys.insert(peer.clone(), key);
         self.deadlines.insert(due, Due::Worker(key));
         self.services.worker_came(service_key);
-        self.services[service_key].idle.push_back(&mut self.workers, key);
+        self.services[service_key].free.push_back(&mut self.workers, key);
         self.counters.workers_registered += 1;
         self.note(Note::WorkerRegistered { worker: peer.clone(), version, service });
+        if version >= Version::V1_0 {
+            let command = worker::FromBroker::Welcome(agreement);
+            self.actions.push_back(Action::ToWorker { worker: peer.clone(), version, command });
+        }
         self.pair(service_key);
         Ok(())
     }
 
-    pub(super) fn refuse(&mut self, worker: PeerId, version: Version, reason: RefusedWorker) {
+    /// What holds between the broker and a worker: what it asks for, within limits; or
+    /// the broker's own.
+    fn agree(&self, offer: &Offer) -> Agreement {
+        let settings = &self.settings;
+        let own = settings.heartbeat_interval;
+        let heartbeat = offer.heartbeat.map_or(own, |asked| {
+            asked.max(settings.heartbeat_interval_min).min(settings.heartbeat_interval_max)
+        });
+        let liveness = match offer.liveness {
+            0 => u8::try_from(settings.heartbeat_liveness).unwrap_or(u8::MAX),
+            asked => asked,
+        };
+        Agreement { heartbeat, liveness, instance: self.instance() }
+    }
+
+    /// Which broker this is, for its peers.
+    pub(super) fn instance(&self) -> InstanceId {
+        InstanceId::new(self.settings.instance.to_be_bytes())
+    }
+
+    fn refuse(&mut self, worker: PeerId, version: Version, reason: RefusedWorker) {
         *self.counters.refused(reason) += 1;
         self.note(Note::WorkerRefused { worker: worker.clone(), reason });
-        let command = worker::FromBroker::Disconnect;
+        let reason = Reason { code: reason.code(), text: reason.as_str().to_owned() };
+        let command = worker::FromBroker::Disconnect { reason };
         self.actions.push_back(Action::ToWorker { worker, version, command });
     }
 
-    /// The request that this worker has, if that is the one it answers.
-    pub(super) fn running(&self, worker: WorkerKey, client: &ClientAddress) -> Option<RequestKey> {
-        match self.workers[worker].state {
-            WorkerState::Busy(key) if key.is(client, self.settings.instance) => Some(key),
-            _ => None,
+    /// A worker answered what it does not have. In MDP/1.0 that may be a task that was
+    /// cancelled when its answer was on its way.
+    fn unexpected_reply(&mut self, worker: WorkerKey) {
+        self.counters.replies_unexpected += 1;
+        if self.workers[worker].version < Version::V1_0 {
+            self.lose(worker, Gone::Unexpected);
         }
     }
 
-    pub(super) fn partial(&mut self, worker: WorkerKey, client: &ClientAddress, mut body: B) {
-        let Some(key) = self.running(worker, client) else {
-            self.counters.replies_unexpected += 1;
-            return self.lose(worker, Gone::Unexpected);
+    fn partial(&mut self, worker: WorkerKey, client: &ClientAddress, mut body: B) {
+        let Some(key) = self.held(worker, client) else {
+            return self.unexpected_reply(worker);
         };
         self.counters.replies_partial += 1;
         let request = &mut self.requests[key];
+        if let RequestState::Abandoned { .. } = request.state {
+            return;
+        }
         if request.caller.version >= Version::V0_2 {
             request.reply = Reply::Sent;
-            let service = self.services[request.service].name.clone();
+            if request.answer == super::request::Answer::Unwanted {
+                return;
+            }
+            let answered = request.caller.answered(&self.services[request.service].name);
             let caller = request.caller.clone();
-            let command = client::FromBroker::Partial { service, body };
+            let command = client::FromBroker::Partial { request: answered, body };
             return self.actions.push_back(Action::ToClient { caller, command });
         }
         let size = body.size();
@@ -161,13 +210,14 @@ impl<B: Payload> Engine<B> {
         self.bytes += size;
     }
 
-    pub(super) fn final_reply(&mut self, worker_key: WorkerKey, client: &ClientAddress, body: B) {
-        let Some(key) = self.running(worker_key, client) else {
-            self.counters.replies_unexpected += 1;
-            return self.lose(worker_key, Gone::Unexpected);
+    /// FINAL or ERROR: the worker has a place again, the request ends.
+    fn end_of_reply(&mut self, worker_key: WorkerKey, client: &ClientAddress, outcome: Outcome<B>) {
+        let Some(key) = self.held(worker_key, client) else {
+            return self.unexpected_reply(worker_key);
         };
         let worker = &mut self.workers[worker_key];
-        worker.state = WorkerState::Idle;
+        let was_free = worker.is_free();
+        worker.tasks.remove(&mut self.requests, key);
         worker.answered += 1;
         let service_key = worker.service;
         if self.settings.follow_requests {
@@ -177,36 +227,77 @@ impl<B: Payload> Engine<B> {
         }
         let service = &mut self.services[service_key];
         service.running -= 1;
-        service.idle.push_back(&mut self.workers, worker_key);
-        if matches!(self.requests[key].reply, Reply::Overflowed) {
-            self.drop_request(key, Dropped::PartialBytesMax);
-        } else if let Some(request) = self.forget_request(key) {
-            let body = match request.reply {
-                Reply::Kept { mut parts, .. } => {
-                    parts.append(body);
-                    parts
-                }
-                _ => body,
-            };
-            let service = self.services[service_key].name.clone();
-            let command = client::FromBroker::Final { service, body };
-            self.counters.requests_answered += 1;
-            self.actions.push_back(Action::ToClient { caller: request.caller, command });
+        if !was_free && worker.is_free() {
+            service.free.push_back(&mut self.workers, worker_key);
         }
+        self.deliver(key, outcome);
         if self.shutdown == Shutdown::No {
             self.pair(service_key);
-        } else {
+        } else if self.workers[worker_key].tasks.is_empty() {
             self.lose(worker_key, Gone::Stopping);
             self.finish_stopping_when_nothing_runs();
         }
     }
 
+    /// Brings the end of a reply to its client.
+    fn deliver(&mut self, key: RequestKey, outcome: Outcome<B>) {
+        let request = &mut self.requests[key];
+        if let RequestState::Abandoned { .. } = request.state {
+            self.counters.replies_unwanted += 1;
+            self.forget_request(key);
+            return;
+        }
+        if let Some(end) = request.end_by {
+            self.deadlines.remove(end, Due::Request(key));
+        }
+        if matches!(request.reply, Reply::Overflowed) {
+            return self.drop_request(key, Dropped::PartialBytesMax);
+        }
+        let Some(request) = self.forget_request(key) else { return };
+        let (outcome, repeatable) = match (request.reply, outcome) {
+            (Reply::Kept { mut parts, .. }, Outcome::Final(body)) => {
+                parts.append(body);
+                (Outcome::Final(parts), true)
+            }
+            (Reply::Sent, outcome) => (outcome, false),
+            (_, outcome) => (outcome, true),
+        };
+        if let Some(id) = request.caller.id {
+            if repeatable {
+                self.remember(id, request.answer, &outcome);
+            } else {
+                let text = "it ran, and the parts of its reply are not kept".to_owned();
+                let reason = Reason { code: code::WORKER_LOST, text };
+                self.remember(id, request.answer, &Outcome::Error { reason, details: None });
+            }
+        }
+        self.counters.requests_answered += 1;
+        let service = self.services[request.service].name.clone();
+        self.answer(&request.caller, &service, request.answer, outcome);
+    }
+
+    /// It takes no more requests.
+    fn drain(&mut self, key: WorkerKey) {
+        let worker = &mut self.workers[key];
+        if worker.intake == Intake::Draining {
+            return;
+        }
+        let was_free = worker.is_free();
+        worker.intake = Intake::Draining;
+        let service_key = worker.service;
+        if was_free {
+            self.services[service_key].free.remove(&mut self.workers, key);
+        }
+        self.services.worker_drains(service_key);
+        self.counters.workers_drained += 1;
+    }
+
     /// Looks after a worker whose deadline has come.
     pub(super) fn attend(&mut self, key: WorkerKey, heard_until: Instant) {
-        let (now, interval) = (self.now, self.settings.heartbeat_interval);
-        let lost_at = self.workers[key].lost_at(self.silence_max(), self.grace);
+        let now = self.now;
         let worker = &mut self.workers[key];
-        match worker.attention(now, heard_until, interval, lost_at) {
+        let lost_at = worker.lost_at(self.grace);
+        match worker.attention(now, heard_until, lost_at) {
             Attention::Lost => {
                 // `lose` expects an entry among the deadlines.
                 self.deadlines.insert(worker.due, Due::Worker(key));
@@ -223,7 +314,7 @@ impl<B: Payload> Engine<B> {
             Attention::None => {}
         }
         // Later than now, or it would be due again within this call.
-        let next = lost_at.min(worker.told_at + interval);
+        let next = lost_at.min(worker.told_at + worker.heartbeat_interval);
         worker.due = next.max(now + Duration::from_nanos(1));
         self.deadlines.insert(worker.due, Due::Worker(key));
     }
@@ -235,53 +326,46 @@ impl<B: Payload> Engine<B> {
         }
     }
 
-    /// Forgets a worker; the request it had waits again, or ends.
+    /// Forgets a worker; the requests it had wait again, or end.
     pub(super) fn lose(&mut self, key: WorkerKey, reason: Gone) {
         let service_key = self.workers[key].service;
-        let request = match self.workers[key].state {
-            WorkerState::Idle => {
-                self.services[service_key].idle.remove(&mut self.workers, key);
-                None
-            }
-            WorkerState::Busy(request) => {
-                self.services[service_key].running -= 1;
-                Some(request)
-            }
-        };
-        let Some(worker) = self.workers.remove(key) else { return };
+        if self.workers[key].is_free() {
+            self.services[service_key].free.remove(&mut self.workers, key);
+        }
+        let Some(mut worker) = self.workers.remove(key) else { return };
         self.worker_keys.remove(&worker.peer);
         self.deadlines.remove(worker.due, Due::Worker(key));
-        self.services.worker_went(service_key);
+        self.services.worker_went(service_key, worker.intake);
         *self.counters.gone(reason) += 1;
         self.note(Note::WorkerGone {
             worker: worker.peer.clone(),
             service: self.services[service_key].name.clone(),
             reason,
-            request: request.map(|request| request.address(self.settings.instance)),
+            requests: worker.tasks.len(),
         });
         if !matches!(reason, Gone::Disconnected | Gone::Unreachable) {
-            let (worker, version) = (worker.peer, worker.version);
-            let command = worker::FromBroker::Disconnect;
-            self.actions.push_back(Action::ToWorker { worker, version, command });
+            let (peer, version) = (worker.peer.clone(), worker.version);
+            let reason = Reason { code: reason.code(), text: reason.as_str().to_owned() };
+            let command = worker::FromBroker::Disconnect { reason };
+            self.actions.push_back(Action::ToWorker { worker: peer, version, command });
         }
-        match request {
-            Some(request) => {
-                let running = &mut self.requests[request];
-                // What could not be sent is what it was told last. If that is the
-                // request, the worker never had it.
-                if reason == Gone::Unreachable
-                    && let RequestState::Running { since, .. } = running.state
-                    && since == worker.told_at
-                {
-                    running.attempt -= 1;
-                }
-                self.give_back(request);
-                if self.services.contains(service_key) {
-                    self.pair(service_key);
-                }
-                self.finish_stopping_when_nothing_runs();
+        while let Some(request) = worker.tasks.pop_front(&mut self.requests) {
+            let lost = &mut self.requests[request];
+            lost.losses.push(reason);
+            // What could not be sent is what it was told last. If that is the
+            // request, the worker never had it.
+            if reason == Gone::Unreachable
+                && let RequestState::Running { since, .. } = lost.state
+                && since == worker.told_at
+            {
+                lost.attempt -= 1;
             }
-            None => self.services.forget_if_unused(service_key),
+            self.give_back(request);
         }
+        if self.services.contains(service_key) {
+            self.pair(service_key);
+            self.services.forget_if_unused(service_key);
+        }
+        self.finish_stopping_when_nothing_runs();
     }
 }
