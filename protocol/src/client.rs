@@ -147,7 +147,8 @@ impl<F: Frame> ToBroker<Body<F>> {
     ///
     /// # Errors
     ///
-    /// [`Inexpressible`] for a REQUEST without id.
+    /// [`Inexpressible`], and nothing was written, for a REQUEST without id, and for a
+    /// body of more than 65,535 frames.
     pub fn write(self, batch: &mut Batch<F>) -> Result<(), Inexpressible> {
         let none = Metadata::default();
         match self {
@@ -164,14 +165,13 @@ impl<F: Frame> ToBroker<Body<F>> {
                     fields.milliseconds(terms.start_within);
                     fields.service(&service);
                 };
-                batch.record(v1_0::REQUEST, flags, fields, &terms.metadata, Some(body));
+                batch.record(v1_0::REQUEST, flags, fields, &terms.metadata, Some(body))
             }
             ToBroker::Cancel { id } => {
-                batch.record(v1_0::CANCEL, 0, |fields| fields.put(id.as_bytes()), &none, None);
+                batch.record(v1_0::CANCEL, 0, |fields| fields.put(id.as_bytes()), &none, None)
             }
             ToBroker::Heartbeat => batch.record(v1_0::HEARTBEAT, 0, |_| {}, &none, None),
         }
-        Ok(())
     }
 
     pub(crate) fn decode_after_header(
@@ -253,7 +253,8 @@ impl<F: Frame> FromBroker<Body<F>> {
     ///
     /// # Errors
     ///
-    /// [`Inexpressible`] for an answer without id.
+    /// [`Inexpressible`], and nothing was written, for an answer without id, and for a
+    /// body of more than 65,535 frames.
     pub fn write(self, batch: &mut Batch<F>) -> Result<(), Inexpressible> {
         let none = Metadata::default();
         let (number, request, body) = match self {
@@ -265,23 +266,20 @@ impl<F: Frame> FromBroker<Body<F>> {
                     fields.put(&reason.code.to_be_bytes());
                     fields.text(&reason.text);
                 };
-                batch.record(v1_0::ERROR, 0, fields, &none, Some(details));
-                return Ok(());
+                return batch.record(v1_0::ERROR, 0, fields, &none, Some(details));
             }
             FromBroker::Heartbeat { instance } => {
                 let fields = |fields: &mut crate::record::Fields<'_>| {
                     fields.put(instance.as_bytes());
                 };
-                batch.record(v1_0::HEARTBEAT, 0, fields, &none, None);
-                return Ok(());
+                return batch.record(v1_0::HEARTBEAT, 0, fields, &none, None);
             }
         };
         let Answered::Id(id) = request else {
             let version = Version::V1_0;
             return Err(Inexpressible { command: "an answer without id", version });
         };
-        batch.record(number, 0, |fields| fields.put(id.as_bytes()), &none, Some(body));
-        Ok(())
+        batch.record(number, 0, |fields| fields.put(id.as_bytes()), &none, Some(body))
     }
 
     /// Reads a message that came to a client of MDP/0.1 or MDP/0.2, on a DEALER
@@ -289,8 +287,12 @@ impl<F: Frame> FromBroker<Body<F>> {
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] for everything that no broker may send to such a client.
+    /// [`DecodeError`] for everything that no broker may send to such a client, and for
+    /// every message when `version` is MDP/1.0, which [`Commands`] reads.
     pub fn decode(version: Version, mut frames: Frames<F>) -> Result<Self, DecodeError> {
+        if version == Version::V1_0 {
+            return Err(frames.error(Expected::Header("MDPC01 or MDPC02")));
+        }
         header::read_exact(&mut frames, SubProtocol::Client, version)?;
         let command = match version {
             Version::V0_1 => v0_2::FINAL,

@@ -95,7 +95,7 @@ impl fmt::Display for Expected {
 /// What stood in the place that a [`DecodeError`] names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// The message ended before it.
+    /// The message ended before it, or the record did.
     Nothing,
     /// This frame.
     Frame(Excerpt),
@@ -104,7 +104,7 @@ pub enum Found {
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Found::Nothing => f.write_str("the end of the message"),
+            Found::Nothing => f.write_str("nothing more"),
             Found::Frame(excerpt) => excerpt.fmt(f),
         }
     }

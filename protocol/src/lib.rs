@@ -67,6 +67,7 @@ mod terms;
 pub mod worker;
 
 pub use body::Body;
+pub use client::Answered;
 pub use endpoint::{
     ENDPOINT_DEFAULT, Endpoint, INPROC_NAME_BYTES_MAX, IPC_PATH_BYTES_MAX, InvalidEndpoint,
 };

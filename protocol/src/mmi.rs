@@ -43,6 +43,10 @@ pub struct BrokerReport {
     pub services: Vec<ServiceReport>,
     /// Every registered worker, by service and then by age, oldest first.
     pub workers: Vec<WorkerReport>,
+    /// The latest requests that ended because their workers were lost too often,
+    /// oldest first.
+    #[serde(default)]
+    pub dead: Vec<DeadReport>,
     /// What has happened since the broker started, by name.
     pub counters: BTreeMap<String, u64>,
 }
@@ -60,6 +64,21 @@ pub struct ServiceReport {
     pub workers: u64,
 }
 
+/// A request that lost its workers too often, of a [`BrokerReport`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadReport {
+    /// The service that was asked.
+    pub service: String,
+    /// The task id that its workers saw, in hexadecimal.
+    pub request: String,
+    /// What its client called it, in hexadecimal; MDP/1.0 only.
+    pub id: Option<String>,
+    /// Bytes it held.
+    pub bytes: u64,
+    /// Why each of its workers was lost.
+    pub reasons: Vec<String>,
+}
+
 /// One worker of a [`BrokerReport`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerReport {
@@ -69,8 +88,18 @@ pub struct WorkerReport {
     pub service: String,
     /// The protocol version it speaks, such as `0.2`.
     pub protocol: String,
-    /// Whether it has a request.
+    /// Whether it can be given a request.
     pub state: WorkerState,
+    /// Requests it has.
+    #[serde(default)]
+    pub running: u64,
+    /// Requests it takes at once.
+    #[serde(default)]
+    pub capacity: u64,
+    /// What it said of itself: `name`, `version`, `description` and more, as far as it
+    /// is text.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
     /// Milliseconds since it registered.
     pub age_ms: u64,
     /// Milliseconds since it was last heard.
@@ -79,12 +108,14 @@ pub struct WorkerReport {
     pub answered: u64,
 }
 
-/// Whether a worker has a request.
+/// Whether a worker can be given a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkerState {
-    /// It waits for one.
+    /// It has none.
     Idle,
-    /// It has one.
+    /// It has some, and takes no more or some more.
     Busy,
+    /// It finishes what it has and takes no more.
+    Draining,
 }

@@ -8,14 +8,11 @@
 use std::time::Duration;
 
 use crate::body::Body;
-use crate::error::{DecodeError, Excerpt, Expected, Found};
+use crate::error::{DecodeError, Excerpt, Expected, Found, Inexpressible};
 use crate::frames::{Frame, Frames};
 use crate::header::{self, SubProtocol};
 use crate::metadata::Metadata;
 use crate::names::{ServiceName, Version};
-
-/// Bytes of a record before its fields, its length not counted.
-const HEAD_BYTES: usize = 4;
 
 /// A message of MDP/1.0 that is being read, record by record.
 #[derive(Clone)]
@@ -74,29 +71,26 @@ impl<F: Frame> Records<F> {
         read: impl FnOnce(&mut Record<'_, F>) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
         let number = self.record;
-        let error = |expected, found: &[u8]| DecodeError {
+        let rest = self.batch.get(self.at..).unwrap_or_default();
+        let error = || DecodeError {
             frame: 0,
             record: Some(number),
-            expected,
-            found: if found.is_empty() { Found::Nothing } else { Found::Frame(Excerpt::of(found)) },
+            expected: Expected::RecordLength,
+            found: Found::Frame(Excerpt::of(rest)),
         };
-        let rest = self.batch.get(self.at..).unwrap_or_default();
-        let (length, rest) =
-            rest.split_first_chunk().ok_or_else(|| error(Expected::RecordLength, rest))?;
+        let (length, after) = rest.split_first_chunk().ok_or_else(error)?;
         let length = u32::from_be_bytes(*length) as usize;
-        let Some(bytes) = rest.get(..length).filter(|_| length >= HEAD_BYTES) else {
-            return Err(error(Expected::RecordLength, rest));
+        let bytes = after.get(..length).ok_or_else(error)?;
+        let [command, flags, frames_high, frames_low, fields @ ..] = bytes else {
+            return Err(error());
         };
         self.at += 4 + length;
-        let [command, flags, frames_high, frames_low, fields @ ..] = bytes else {
-            return Err(error(Expected::RecordLength, rest));
-        };
         let body_frames = u16::from_be_bytes([*frames_high, *frames_low]);
         let mut record = Record {
             command: *command,
             flags: *flags,
             rest: fields,
-            body_frames: usize::from(body_frames),
+            body_frames,
             number,
             bodies: &mut self.bodies,
         };
@@ -110,12 +104,12 @@ pub(crate) struct Record<'a, F> {
     pub(crate) command: u8,
     pub(crate) flags: u8,
     rest: &'a [u8],
-    body_frames: usize,
+    body_frames: u16,
     number: usize,
     bodies: &'a mut Frames<F>,
 }
 
-impl<F: Frame> Record<'_, F> {
+impl<'a, F: Frame> Record<'a, F> {
     /// An error about what comes next in this record.
     pub(crate) fn error(&self, expected: Expected) -> DecodeError {
         let found = match self.rest {
@@ -161,28 +155,41 @@ impl<F: Frame> Record<'_, F> {
     }
 
     pub(crate) fn service(&mut self) -> Result<ServiceName, DecodeError> {
-        let length = usize::from(self.u8("length of the service u8")?);
-        let service = self.rest.get(..length).and_then(|name| ServiceName::from_bytes(name).ok());
-        let service = service.ok_or_else(|| self.error(Expected::ServiceName))?;
-        self.rest = self.rest.get(length..).unwrap_or_default();
-        Ok(service)
+        let start = self.rest;
+        let length = self.u8("length of the service u8")?;
+        let read = |name: &[u8]| ServiceName::from_bytes(name).ok();
+        self.measured(start, length.into(), Expected::ServiceName, read)
     }
 
     pub(crate) fn text(&mut self) -> Result<String, DecodeError> {
-        let length = usize::from(self.u16("length of the text u16")?);
-        let text = self.rest.get(..length).and_then(|text| std::str::from_utf8(text).ok());
-        let text = text.ok_or_else(|| self.error(Expected::Field("the text, in UTF-8")))?;
-        let text = text.to_owned();
-        self.rest = self.rest.get(length..).unwrap_or_default();
-        Ok(text)
+        let start = self.rest;
+        let length = self.u16("length of the text u16")?;
+        let read = |text: &[u8]| std::str::from_utf8(text).ok().map(str::to_owned);
+        self.measured(start, length.into(), Expected::Field("the text, in UTF-8"), read)
     }
 
     pub(crate) fn metadata(&mut self) -> Result<Metadata, DecodeError> {
-        let length = usize::from(self.u16("length of the metadata u16")?);
-        let metadata = self.rest.get(..length).and_then(Metadata::from_bytes);
-        let metadata = metadata.ok_or_else(|| self.error(Expected::Metadata))?;
-        self.rest = self.rest.get(length..).unwrap_or_default();
-        Ok(metadata)
+        let start = self.rest;
+        let length = self.u16("length of the metadata u16")?;
+        self.measured(start, length.into(), Expected::Metadata, Metadata::from_bytes)
+    }
+
+    /// The rest of a field that began at `start` with its length; an error shows it
+    /// from there on.
+    fn measured<T>(
+        &mut self,
+        start: &'a [u8],
+        length: usize,
+        expected: Expected,
+        read: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<T, DecodeError> {
+        let field = self.rest.split_at_checked(length);
+        let Some((value, rest)) = field.and_then(|(bytes, rest)| Some((read(bytes)?, rest))) else {
+            self.rest = start;
+            return Err(self.error(expected));
+        };
+        self.rest = rest;
+        Ok(value)
     }
 
     /// Metadata and a body.
@@ -194,22 +201,24 @@ impl<F: Frame> Record<'_, F> {
         if !self.rest.is_empty() {
             return Err(self.error(Expected::EndOfRecord));
         }
-        if self.bodies.as_slice().len() < self.body_frames {
+        let body_frames = usize::from(self.body_frames);
+        if self.bodies.as_slice().len() < body_frames {
             let frame = self.bodies.position() + self.bodies.as_slice().len();
             let (expected, found) = (Expected::Body, Found::Nothing);
             return Err(DecodeError { frame, record: Some(self.number), expected, found });
         }
-        Ok((metadata, Body::from_frames(self.bodies.take(self.body_frames))))
+        Ok((metadata, Body::from_frames(self.bodies.take(body_frames))))
     }
 
-    /// Metadata, which nobody reads here, and no body.
+    /// Metadata, and no body.
     pub(crate) fn end(&mut self) -> Result<Metadata, DecodeError> {
         let metadata = self.metadata()?;
-        if self.body_frames == 0 && self.rest.is_empty() {
-            Ok(metadata)
-        } else {
-            Err(self.error(Expected::EndOfRecord))
+        if self.body_frames != 0 {
+            let found = Found::Frame(Excerpt::of(&self.body_frames.to_be_bytes()));
+            let expected = Expected::Field("no body frames");
+            return Err(DecodeError { frame: 0, record: Some(self.number), expected, found });
         }
+        if self.rest.is_empty() { Ok(metadata) } else { Err(self.error(Expected::EndOfRecord)) }
     }
 }
 
@@ -279,6 +288,9 @@ impl<F: Frame> Batch<F> {
     }
 
     /// Writes one record: `fields` writes its fields.
+    ///
+    /// Fails, and has written nothing, when there are more body frames than the record
+    /// can say.
     pub(crate) fn record(
         &mut self,
         command: u8,
@@ -286,33 +298,38 @@ impl<F: Frame> Batch<F> {
         fields: impl FnOnce(&mut Fields<'_>),
         metadata: &Metadata,
         body: Option<Body<F>>,
-    ) {
+    ) -> Result<(), Inexpressible> {
+        let (inline, behind) = match body.map(Body::into_frames) {
+            None => (None, Vec::new()),
+            Some(mut frames) => match frames.as_slice() {
+                [frame] if frame.len() <= self.inline_bytes_max => (frames.pop(), frames),
+                _ => (None, frames),
+            },
+        };
+        let body_frames = u16::try_from(behind.len()).map_err(|_| Inexpressible {
+            command: "a body of more than 65535 frames",
+            version: Version::V1_0,
+        })?;
         let start = self.bytes.len();
-        // Length and number of body frames are put in at the end.
-        self.bytes.extend([0, 0, 0, 0, command, flags, 0, 0]);
+        // The length is put in at the end.
+        self.bytes.extend([0, 0, 0, 0, command, flags]);
+        self.bytes.extend(body_frames.to_be_bytes());
         fields(&mut Fields(&mut self.bytes));
         // Metadata was checked when it was made.
         let length = u16::try_from(metadata.as_bytes().len()).unwrap_or(u16::MAX);
         self.bytes.extend(length.to_be_bytes());
         self.bytes.extend(metadata.as_bytes());
-        let mut body_frames = 0;
-        if let Some(body) = body {
-            match body.frames() {
-                [frame] if frame.len() <= self.inline_bytes_max => self.bytes.extend(&**frame),
-                _ => {
-                    body_frames = body.frames().len();
-                    self.bodies.extend(body.into_frames());
-                }
-            }
+        if let Some(frame) = inline {
+            self.bytes.extend(&*frame);
         }
+        self.bodies.extend(behind);
         self.records += 1;
-        // A limit on frames and bytes far below these bounds is the caller's business.
+        // A limit on bytes far below this bound is the caller's business.
         let length = u32::try_from(self.bytes.len() - start - 4).unwrap_or(u32::MAX);
-        let body_frames = u16::try_from(body_frames).unwrap_or(u16::MAX);
-        if let Some(head) = self.bytes.get_mut(start..start + 8) {
-            head[..4].copy_from_slice(&length.to_be_bytes());
-            head[6..].copy_from_slice(&body_frames.to_be_bytes());
+        if let Some(head) = self.bytes.get_mut(start..start + 4) {
+            head.copy_from_slice(&length.to_be_bytes());
         }
+        Ok(())
     }
 }
 

@@ -232,7 +232,8 @@ impl<F: Frame> ToBroker<Body<F>> {
     ///
     /// # Errors
     ///
-    /// [`Inexpressible`] for an address that is no task id of 8 bytes.
+    /// [`Inexpressible`], and nothing was written, for an address that is no task id of
+    /// 8 bytes, and for a body of more than 65,535 frames.
     pub fn write(self, batch: &mut Batch<F>) -> Result<(), Inexpressible> {
         let number = self.command().row().3;
         let none = Metadata::default();
@@ -244,11 +245,11 @@ impl<F: Frame> ToBroker<Body<F>> {
                     fields.put(&[offer.liveness]);
                     fields.service(&service);
                 };
-                batch.record(number, 0, fields, &offer.metadata, None);
+                batch.record(number, 0, fields, &offer.metadata, None)
             }
             ToBroker::Partial { client, body } | ToBroker::Final { client, body } => {
                 let task = task_id(&client)?;
-                batch.record(number, 0, |fields| fields.put(&task), &none, Some(body));
+                batch.record(number, 0, |fields| fields.put(&task), &none, Some(body))
             }
             ToBroker::Error { client, reason, details } => {
                 let task = task_id(&client)?;
@@ -256,14 +257,13 @@ impl<F: Frame> ToBroker<Body<F>> {
                     fields.put(&task);
                     write_reason(fields, &reason);
                 };
-                batch.record(number, 0, fields, &none, Some(details));
+                batch.record(number, 0, fields, &none, Some(details))
             }
             ToBroker::Heartbeat | ToBroker::Drain => batch.record(number, 0, |_| {}, &none, None),
             ToBroker::Disconnect { reason } => {
-                batch.record(number, 0, |fields| write_reason(fields, &reason), &none, None);
+                batch.record(number, 0, |fields| write_reason(fields, &reason), &none, None)
             }
         }
-        Ok(())
     }
 
     pub(crate) fn decode_after_header(
@@ -362,7 +362,8 @@ impl<F: Frame> FromBroker<Body<F>> {
     ///
     /// # Errors
     ///
-    /// [`Inexpressible`] for an address that is no task id of 8 bytes.
+    /// [`Inexpressible`], and nothing was written, for an address that is no task id of
+    /// 8 bytes, and for a body of more than 65,535 frames.
     pub fn write(self, batch: &mut Batch<F>) -> Result<(), Inexpressible> {
         let number = self.command().row().3;
         let none = Metadata::default();
@@ -373,7 +374,7 @@ impl<F: Frame> FromBroker<Body<F>> {
                     fields.put(&[agreement.liveness]);
                     fields.put(agreement.instance.as_bytes());
                 };
-                batch.record(number, 0, fields, &none, None);
+                batch.record(number, 0, fields, &none, None)
             }
             FromBroker::Request { client, task, body } => {
                 let id = task_id(&client)?;
@@ -382,18 +383,17 @@ impl<F: Frame> FromBroker<Body<F>> {
                     fields.milliseconds(task.timeout);
                     fields.put(&[task.attempt]);
                 };
-                batch.record(number, 0, fields, &task.metadata, Some(body));
+                batch.record(number, 0, fields, &task.metadata, Some(body))
             }
             FromBroker::Cancel { client } => {
                 let id = task_id(&client)?;
-                batch.record(number, 0, |fields| fields.put(&id), &none, None);
+                batch.record(number, 0, |fields| fields.put(&id), &none, None)
             }
             FromBroker::Heartbeat => batch.record(number, 0, |_| {}, &none, None),
             FromBroker::Disconnect { reason } => {
-                batch.record(number, 0, |fields| write_reason(fields, &reason), &none, None);
+                batch.record(number, 0, |fields| write_reason(fields, &reason), &none, None)
             }
         }
-        Ok(())
     }
 
     /// Reads a message that came to a worker of MDP/0.1 or MDP/0.2, on a DEALER
@@ -401,8 +401,12 @@ impl<F: Frame> FromBroker<Body<F>> {
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] for everything that no broker may send to such a worker.
+    /// [`DecodeError`] for everything that no broker may send to such a worker, and for
+    /// every message when `version` is MDP/1.0, which [`Commands`] reads.
     pub fn decode(version: Version, mut frames: Frames<F>) -> Result<Self, DecodeError> {
+        if version == Version::V1_0 {
+            return Err(frames.error(Expected::Header("MDPW01 or MDPW02")));
+        }
         header::read_exact(&mut frames, SubProtocol::Worker, version)?;
         let expected = match version {
             Version::V0_1 => "02 REQUEST, 04 HEARTBEAT or 05 DISCONNECT",
