@@ -84,7 +84,7 @@ impl BlockingClient {
 
     /// Asks a service and returns the parts of its reply as they come.
     ///
-    /// The request is sent by the first [`Replies::next`]. There are retries only
+    /// The request is sent by the first [`BlockingReplies::next`]. There are retries only
     /// until the first part was handed out; after that a silence as long as the
     /// timeout, counted from the moment the next part is asked for, ends the
     /// iterator with an error. The size limit holds for each part. A service that
@@ -109,9 +109,13 @@ impl BlockingClient {
     /// }
     /// # Ok::<(), majordomo_client::Error>(())
     /// ```
-    pub fn stream(&mut self, service: &str, body: impl Into<Body>) -> Result<Replies<'_>, Error> {
+    pub fn stream(
+        &mut self,
+        service: &str,
+        body: impl Into<Body>,
+    ) -> Result<BlockingReplies<'_>, Error> {
         self.start(service, body.into(), Delivery::Parts)?;
-        Ok(Replies { client: self, ended: false })
+        Ok(BlockingReplies { client: self, ended: false })
     }
 
     /// Whether at least one worker is registered for `service` (RFC 8,
@@ -185,12 +189,12 @@ impl std::fmt::Debug for BlockingClient {
 /// and parts still to come reach nobody; the service is not told and goes on.
 #[derive(Debug)]
 #[must_use = "the request is sent when the first part is asked for"]
-pub struct Replies<'a> {
+pub struct BlockingReplies<'a> {
     client: &'a mut BlockingClient,
     ended: bool,
 }
 
-impl Iterator for Replies<'_> {
+impl Iterator for BlockingReplies<'_> {
     type Item = Result<Reply, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -205,9 +209,9 @@ impl Iterator for Replies<'_> {
     }
 }
 
-impl std::iter::FusedIterator for Replies<'_> {}
+impl std::iter::FusedIterator for BlockingReplies<'_> {}
 
-impl Drop for Replies<'_> {
+impl Drop for BlockingReplies<'_> {
     fn drop(&mut self) {
         if !self.ended {
             self.client.io.abandon(&mut self.client.dialog);

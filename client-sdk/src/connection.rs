@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 use majordomo_protocol::dump;
 use zmq::SocketEvent;
 
-use crate::settings::Settings;
-
 /// How long after a refused connection another is tried.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -25,7 +23,7 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 const RECONNECT_MS: i32 = 60 * 60 * 1000;
 
 /// How often a wait looks whether an inproc peer is there; it has no monitor.
-const LOOK: Duration = Duration::from_millis(100);
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
 /// A call that ZeroMQ refused.
 pub(crate) struct Failed {
@@ -67,20 +65,24 @@ impl Connection {
     pub(crate) fn open(
         context: &zmq::Context,
         endpoint: &str,
-        settings: &Settings,
+        reply_bytes_max: usize,
+        linger: Duration,
     ) -> Result<Self, Failed> {
         let socket = context.socket(zmq::DEALER).map_err(failed("open a socket"))?;
         let set = || -> zmq::Result<()> {
-            // Nothing is left to send when a socket is closed.
-            socket.set_linger(0)?;
+            socket.set_linger(i32::try_from(linger.as_millis()).unwrap_or(i32::MAX))?;
             socket.set_reconnect_ivl(RECONNECT_MS)?;
             // A frame far above what is taken ends the connection before it is held.
-            let frame_max = settings.reply_bytes_max.saturating_mul(2).max(1 << 20);
+            let frame_max = reply_bytes_max.saturating_mul(2).max(1 << 20);
             socket.set_maxmsgsize(i64::try_from(frame_max).unwrap_or(i64::MAX))?;
             socket.set_ipv6(endpoint.starts_with("tcp://["))
         };
         set().map_err(failed("set the options of a socket"))?;
         let inproc = endpoint.starts_with("inproc:");
+        if inproc {
+            // A full queue would look like a peer that has gone.
+            socket.set_sndhwm(0).map_err(failed("set the options of a socket"))?;
+        }
         let monitor = match inproc {
             true => None,
             false => Some(monitor(context, &socket).map_err(failed("monitor a socket"))?),
@@ -164,6 +166,29 @@ impl Connection {
         let frames = receive(&self.socket).map_err(failed("receive"))?;
         log::trace!(endpoint = self.endpoint.as_str(); "received{}", lines(&frames));
         Ok(frames)
+    }
+
+    /// As [`Connection::receive`]; nothing when no message is there.
+    pub(crate) fn try_receive(&self) -> Result<Option<Vec<zmq::Message>>, Failed> {
+        match self.receive() {
+            Ok(frames) => Ok(Some(frames)),
+            Err(Failed { source: zmq::Error::EAGAIN, .. }) => Ok(None),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// What to poll for whoever waits for more than this connection: for messages,
+    /// and for room to send if that is `wanted`.
+    pub(crate) fn poll_items(&self, wanted: bool) -> impl Iterator<Item = zmq::PollItem<'_>> {
+        let events = if wanted { zmq::POLLIN | zmq::POLLOUT } else { zmq::POLLIN };
+        let monitor = self.monitor.iter().map(|monitor| monitor.as_poll_item(zmq::POLLIN));
+        std::iter::once(self.socket.as_poll_item(events)).chain(monitor)
+    }
+
+    /// Whether the connection is without monitor, so that somebody must look now and
+    /// then whether the peer is there.
+    pub(crate) fn must_look(&self) -> bool {
+        self.monitor.is_none()
     }
 
     /// Waits until something may have changed, or for `left`.

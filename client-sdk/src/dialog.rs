@@ -25,8 +25,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use majordomo_protocol::client::{FromBroker, ToBroker};
-use majordomo_protocol::{Body, Frame, Frames, ServiceName};
+use majordomo_protocol::client::{Answered, FromBroker, ToBroker};
+use majordomo_protocol::{Body, Frame, Frames, ServiceName, Terms};
 
 use crate::error::{Error, Violation};
 pub use crate::event::{Action, Delivery, Event, FailedTry, Reply, Want};
@@ -168,11 +168,14 @@ impl Dialog {
                 return Err(Error::BodyOverLimit { unit, found, limit, setting });
             }
         }
-        let request = ToBroker::Request { service: service.clone(), body };
+        let terms = Terms::default();
+        let request = ToBroker::Request { id: None, service: service.clone(), terms, body };
+        // The settings have only versions that can say a request so.
+        let frames = request.encode(self.settings.version).unwrap_or_default();
         self.begin_try(
             Exchange {
                 service,
-                frames: request.encode(self.settings.version),
+                frames,
                 delivery,
                 number: 1,
                 endpoint: self.preferred,
@@ -282,31 +285,36 @@ impl Dialog {
         }
     }
 
+    /// Whether the message is the last of its reply, and the frames of its body.
     fn read<F: Frame>(
         &self,
         asked: &ServiceName,
         frames: Vec<F>,
-    ) -> Result<FromBroker<Body<F>>, Violation> {
-        let reply = FromBroker::decode(self.settings.version, Frames::new(frames))?;
-        let (FromBroker::Partial { service: found, .. } | FromBroker::Final { service: found, .. }) =
-            &reply;
-        if found != asked {
-            return Err(Violation::OtherService { asked: asked.clone(), found: found.clone() });
+    ) -> Result<(bool, Vec<F>), Violation> {
+        let (last, request, body) =
+            match FromBroker::decode(self.settings.version, Frames::new(frames))? {
+                FromBroker::Partial { request, body } => (false, request, body),
+                FromBroker::Final { request, body } => (true, request, body),
+                FromBroker::Error { .. } | FromBroker::Heartbeat { .. } => {
+                    return Err(Violation::Unasked);
+                }
+            };
+        match request {
+            Answered::Service(found) if found == *asked => Ok((last, body.into_frames())),
+            Answered::Service(found) => {
+                Err(Violation::OtherService { asked: asked.clone(), found })
+            }
+            Answered::Id(_) => Err(Violation::Unasked),
         }
-        Ok(reply)
     }
 
     /// Takes a reply, or a part of one, to the service that was asked.
     fn accept<F: Frame>(
         &mut self,
         mut exchange: Exchange,
-        reply: FromBroker<Body<F>>,
+        (last, frames): (bool, Vec<F>),
         now: Instant,
     ) {
-        let (last, frames) = match reply {
-            FromBroker::Partial { body, .. } => (false, body.into_frames()),
-            FromBroker::Final { body, .. } => (true, body.into_frames()),
-        };
         let limit = self.settings.reply_bytes_max;
         let bytes: usize = frames.iter().map(|frame| frame.len()).sum();
         let further = frames.len().saturating_sub(usize::from(exchange.joined.is_empty()));

@@ -7,13 +7,18 @@
 use std::time::{Duration, Instant};
 
 use crate::connection::{self, Connection, Failed, Ready};
-use crate::dialog::{Action, Dialog, Event, Reply, Want};
+use crate::dialog::{Action, Dialog, Event, Reply, Settings, Want};
 use crate::error::Error;
 
 /// Reads the clock.
 #[expect(clippy::disallowed_methods, reason = "the loop that owns the socket reads the clock")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Opens a socket that has nothing left to send when it is closed.
+fn open(context: &zmq::Context, endpoint: &str, settings: &Settings) -> Result<Connection, Failed> {
+    Connection::open(context, endpoint, settings.reply_bytes_max, Duration::ZERO)
 }
 
 /// The socket of a client, if one is open.
@@ -56,7 +61,7 @@ impl Io {
                     Action::Discard => self.connection = None,
                     Action::Connect { endpoint } => {
                         log::debug!(endpoint = endpoint.as_str(); "connecting");
-                        let opened = Connection::open(&self.context, &endpoint, dialog.settings());
+                        let opened = open(&self.context, &endpoint, dialog.settings());
                         let opened = opened.map_err(|failed| self.refused(failed, dialog))?;
                         self.connection = Some(opened);
                     }
@@ -102,7 +107,7 @@ impl Io {
                 Duration::ZERO => {
                     let endpoint = connection.endpoint().to_owned();
                     let settings = dialog.settings();
-                    *connection = Connection::open(&self.context, &endpoint, settings)?;
+                    *connection = open(&self.context, &endpoint, settings)?;
                 }
                 pause => connection::poll(&mut [], left.min(pause))?,
             },

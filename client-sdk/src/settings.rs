@@ -61,6 +61,11 @@ impl Settings {
         for endpoint in &self.endpoints {
             Endpoint::to_connect(endpoint)?;
         }
+        if self.version == Version::V1_0 {
+            let found = self.version.to_string();
+            let rule = "0.1 or 0.2; a Client speaks 1.0";
+            return Err(Error::Setting { setting: "version", found, rule });
+        }
         for (setting, value) in
             [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)]
         {

@@ -559,6 +559,10 @@ fn settings_that_cannot_be_are_refused_by_name_value_and_rule() {
     let zero = Duration::ZERO;
     for (settings, words) in [
         (
+            Settings { version: Version::V1_0, ..settings(&["a"]) },
+            "version is 1.0, but must be 0.1 or 0.2; a Client speaks 1.0",
+        ),
+        (
             Settings { timeout: zero, ..settings(&["a"]) },
             "timeout is 0ns, but must be 1 ms to 24 h",
         ),

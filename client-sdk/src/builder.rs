@@ -1,0 +1,152 @@
+//! The settings of a [`Client`], one method each.
+
+use std::time::Duration;
+
+use crate::call_error::CallError;
+use crate::client::Client;
+use crate::shared::Settings;
+
+/// What [`Client::submit`] does where as many calls are outstanding as may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It waits until another has ended, at most for the call's deadline.
+    #[default]
+    Wait,
+    /// It fails at once as [`CallError::Full`].
+    Error,
+}
+
+/// The settings of a [`Client`].
+#[derive(Clone)]
+#[must_use = "a client comes of it by build()"]
+pub struct ClientBuilder {
+    settings: Settings,
+    when_full: WhenFull,
+    context: Option<zmq::Context>,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new() -> Self {
+        ClientBuilder {
+            settings: Settings::default(),
+            when_full: WhenFull::default(),
+            context: None,
+        }
+    }
+
+    /// One more broker. Calls go to the first until it is silent, lost or stopping, then
+    /// to the next in the order given.
+    ///
+    /// `tcp://host:port`, `ipc://path` or `inproc://name`; the last needs the broker's
+    /// [context](Self::context). Default: [`ENDPOINT_DEFAULT`](crate::ENDPOINT_DEFAULT).
+    pub fn broker(mut self, endpoint: impl Into<String>) -> Self {
+        self.settings.endpoints.push(endpoint.into());
+        self
+    }
+
+    /// The longest that one try waits before the request is sent again under the same
+    /// id, which a broker that has it joins to the first; between the parts of a reply,
+    /// the longest silence. 1 ms to 24 h. Default: 10 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = timeout;
+        self
+    }
+
+    /// The longest that a whole call takes. The broker and the worker learn what is left
+    /// of it. 1 ms to 24 h. Default: tries × timeout.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.settings.deadline = Some(deadline);
+        self
+    }
+
+    /// How often a call is tried, 1 to 1,000. Default: 3, or once at each broker if there
+    /// are more.
+    pub fn tries(mut self, tries: u32) -> Self {
+        self.settings.tries = Some(tries);
+        self
+    }
+
+    /// How long a broker that cannot be reached is connected to, before the try counts as
+    /// failed. 1 ms to 24 h. Default: 1 s. With another broker left, a refusal counts at
+    /// once.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a broker with something outstanding may be quiet before it is asked for a
+    /// sign of life. 1 ms to 24 h. Default: 1 s.
+    pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
+        self.settings.heartbeat = heartbeat;
+        self
+    }
+
+    /// How many such questions may go unanswered, a heartbeat each, before the broker is
+    /// left. 1 to 100. Default: 3.
+    pub fn liveness(mut self, liveness: u32) -> Self {
+        self.settings.liveness = liveness;
+        self
+    }
+
+    /// The most calls outstanding, 1 to 1,048,576. Each holds its body until it ends.
+    /// Default: 10,000.
+    pub fn outstanding_max(mut self, calls: usize) -> Self {
+        self.settings.outstanding_max = calls;
+        self
+    }
+
+    /// What happens to one call more. Default: [`WhenFull::Wait`].
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
+    }
+
+    /// The largest body that is sent, in bytes, 1 to 1 GiB. Default: 64 MiB, which the
+    /// default limits of the broker let pass.
+    pub fn body_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.body_bytes_max = bytes;
+        self
+    }
+
+    /// The most frames in a body that is sent, 1 to 65,535. Default: 1,000, which the
+    /// default limits of the broker let pass.
+    pub fn body_frames_max(mut self, frames: usize) -> Self {
+        self.settings.body_frames_max = frames;
+        self
+    }
+
+    /// The most bytes of one reply that wait to be read, all parts together; each frame
+    /// after the first of a part counts 64 bytes more. 1 or more. Default: 64 MiB.
+    ///
+    /// A larger reply is [`CallError::ReplyOverLimit`]. A single frame of more than twice
+    /// the limit (and more than 4 MiB) ends the connection instead.
+    pub fn reply_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.reply_bytes_max = bytes;
+        self
+    }
+
+    /// The ZeroMQ context to use, for `inproc` endpoints or to share its I/O thread.
+    /// Default: one of its own.
+    pub fn context(mut self, context: zmq::Context) -> Self {
+        self.context = Some(context);
+        self
+    }
+
+    /// Makes the client and starts its thread; does not block.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Setting`], [`CallError::Endpoint`] and [`CallError::Start`].
+    pub fn build(self) -> Result<Client, CallError> {
+        Client::start(self.settings, self.when_full, self.context.unwrap_or_default())
+    }
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("settings", &self.settings)
+            .field("when_full", &self.when_full)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,82 @@
+//! What is known of one broker: its connection, and the calls that are there.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// One of the brokers of a client.
+#[derive(Debug, Default)]
+pub(super) struct Broker {
+    pub(super) link: Link,
+    /// Whether it was last seen to be of no use; a new connection clears it.
+    pub(super) down: bool,
+    /// Calls that wait for the connection to be complete.
+    pub(super) queued: BTreeSet<u64>,
+    /// Calls that wait for an answer.
+    pub(super) sent: BTreeSet<u64>,
+    /// When its timer is due, if it is set.
+    pub(super) due: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Link {
+    #[default]
+    Closed,
+    /// Connects, until this time. The timer may be set earlier, to do so anew after a
+    /// refusal.
+    Connecting { until: Instant },
+    /// Connected. `heard` is the last message, `said` the last request, `asked` how
+    /// many heartbeats went out since.
+    Up { heard: Instant, said: Instant, asked: u32 },
+}
+
+/// What the timer of a broker that is connected asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// Nothing is outstanding: no timer.
+    Rest,
+    /// It was heard not long ago: look again then.
+    Look(Instant),
+    /// It should be asked.
+    Ask,
+    /// It did not answer.
+    Silent,
+}
+
+impl Broker {
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.link, Link::Up { .. })
+    }
+
+    /// A message came.
+    pub(super) fn hear(&mut self, now: Instant) {
+        if let Link::Up { heard, asked, .. } = &mut self.link {
+            (*heard, *asked) = (now, 0);
+        }
+    }
+
+    /// A request went out. Whether the timer must be set, as nothing was outstanding.
+    pub(super) fn say(&mut self, now: Instant) -> bool {
+        if let Link::Up { said, .. } = &mut self.link {
+            *said = now;
+        }
+        self.due.is_none()
+    }
+
+    /// The timer of a connected broker is due. Questions are counted, not time: after
+    /// the process was stopped for a while a broker gets its time to answer.
+    pub(super) fn beat(&mut self, heartbeat: Duration, liveness: u32, now: Instant) -> Beat {
+        let Link::Up { heard, said, asked } = &mut self.link else { return Beat::Rest };
+        // What wants no answer is outstanding until something was heard after it.
+        if self.sent.is_empty() && *heard > *said {
+            return Beat::Rest;
+        }
+        if *asked >= liveness {
+            return Beat::Silent;
+        }
+        if *asked == 0 && now < *heard + heartbeat {
+            return Beat::Look(*heard + heartbeat);
+        }
+        *asked += 1;
+        Beat::Ask
+    }
+}

@@ -1,0 +1,163 @@
+//! One call: its tries so far, what it says to a broker, and the error it ends with.
+
+use std::time::{Duration, Instant};
+
+use majordomo_protocol::client::ToBroker;
+use majordomo_protocol::{Body, Reason, RequestId, Terms, code};
+
+use super::event::Request;
+use crate::call_error::CallError;
+
+#[derive(Debug)]
+pub(super) struct Call<T> {
+    pub(super) token: T,
+    pub(super) request: Request,
+    pub(super) began: Instant,
+    pub(super) ends: Instant,
+    /// When its timer is due.
+    pub(super) due: Instant,
+    pub(super) state: State,
+    /// The broker of this try.
+    pub(super) broker: usize,
+    /// Tries begun.
+    pub(super) tries: u32,
+    /// Whether a try before this one was sent and had no answer.
+    pub(super) sent_before: bool,
+    /// Parts of the reply handed out.
+    pub(super) parts: u64,
+    /// Tries that had to go elsewhere.
+    pub(super) moves: u32,
+    /// Brokers that had no worker.
+    pub(super) workerless: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Queued,
+    Sent,
+    Pausing,
+}
+
+/// Why a try gave no reply.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// No reply in time, from a broker that is there.
+    TimedOut,
+    /// The broker was left.
+    Left,
+    /// No connection in time.
+    Unreachable,
+    Stopping,
+    Busy(String),
+    NoWorker,
+}
+
+/// Pauses double from the first to the last of these and are jittered down to half:
+/// many calls of a broker that comes back do not arrive together.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+impl<T> Call<T> {
+    /// A call that has made no try.
+    pub(super) fn new(request: Request, token: T, broker: usize, now: Instant) -> Self {
+        let ends = now + request.deadline;
+        Call {
+            token,
+            request,
+            began: now,
+            ends,
+            due: ends,
+            state: State::Pausing,
+            broker,
+            tries: 0,
+            sent_before: false,
+            parts: 0,
+            moves: 0,
+            workerless: 0,
+        }
+    }
+
+    pub(super) fn may_have_run(&self) -> bool {
+        self.sent_before || self.state == State::Sent
+    }
+
+    /// When the call ends if its state stays as it is.
+    pub(super) fn ends_at(&self) -> Instant {
+        match self.request.start_within {
+            Some(within) if !self.may_have_run() => self.ends.min(self.began + within),
+            _ => self.ends,
+        }
+    }
+
+    /// The pause before the next try.
+    pub(super) fn pause(&self, random: &mut fastrand::Rng) -> Duration {
+        let doublings = self.moves.saturating_sub(1).min(16);
+        let pause = PAUSE_MIN.saturating_mul(1 << doublings).min(PAUSE_MAX);
+        pause.mul_f64(0.5 + random.f64() / 2.0)
+    }
+
+    /// What a broker is told, with the times that are left.
+    pub(super) fn command(&self, prefix: [u8; 8], key: u64, now: Instant) -> ToBroker<Body> {
+        let request = &self.request;
+        let left = |until: Instant| {
+            Some(until.saturating_duration_since(now).max(Duration::from_millis(1)))
+        };
+        let terms = Terms {
+            timeout: left(self.ends),
+            start_within: request.start_within.and_then(|within| left(self.began + within)),
+            once: request.once,
+            no_reply: request.no_reply,
+            fail_fast: request.fail_fast,
+            metadata: request.metadata.clone(),
+        };
+        ToBroker::Request {
+            id: Some(request_id(prefix, key)),
+            service: request.service.clone(),
+            terms,
+            body: request.body.clone(),
+        }
+    }
+
+    /// The error of a call that a broker ended with this.
+    pub(super) fn answered(&self, reason: Reason, details: Body) -> CallError {
+        let Reason { code, text } = reason;
+        let (service, tries) = (self.request.service.clone(), self.tries);
+        // What ended without a run there may have run at an earlier try.
+        let may_have_run = self.sent_before;
+        match code {
+            code::NO_WORKER => CallError::NoWorker { service, may_have_run },
+            code::NOT_STARTED => CallError::NotStarted { service, may_have_run },
+            code::FORBIDDEN => CallError::Refused { service, text, may_have_run },
+            code::TOO_LARGE => CallError::TooLarge { service, text, may_have_run },
+            code::CANCELLED => CallError::Cancelled { service, may_have_run: true },
+            code::WORKER_LOST => CallError::WorkerLost { service, text },
+            code::TIMED_OUT => CallError::Deadline { service, tries, may_have_run: true },
+            code => CallError::Remote { service, code, text, details },
+        }
+    }
+
+    /// The error of a call whose last try has failed.
+    pub(super) fn failed(&self, failure: Failure, endpoints: &[String]) -> CallError {
+        let (service, tries) = (self.request.service.clone(), self.tries);
+        let may_have_run = self.may_have_run();
+        match failure {
+            Failure::TimedOut => CallError::Deadline { service, tries, may_have_run },
+            Failure::Left | Failure::Unreachable => {
+                CallError::Disconnected { endpoints: endpoints.to_vec(), tries, may_have_run }
+            }
+            Failure::Stopping => {
+                CallError::Stopping { endpoint: endpoints[self.broker].clone(), may_have_run }
+            }
+            Failure::Busy(text) => CallError::Busy { service, text, may_have_run },
+            Failure::NoWorker => CallError::NoWorker { service, may_have_run },
+        }
+    }
+}
+
+/// 8 bytes of the client and 8 of the call.
+pub(super) fn request_id(prefix: [u8; 8], key: u64) -> RequestId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&prefix);
+    id[8..].copy_from_slice(&key.to_be_bytes());
+    RequestId::new(id)
+}

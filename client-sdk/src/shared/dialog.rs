@@ -1,0 +1,452 @@
+//! The calls of a client, their tries, and the brokers they go to.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use majordomo_protocol::client::{Answered, Commands, FromBroker, ToBroker};
+use majordomo_protocol::{Body, Frames, Reason, RequestId, code};
+
+use super::broker::{Beat, Broker, Link};
+use super::call::{Call, Failure, State, request_id};
+use super::event::{Action, Counts, Event, Request};
+use super::settings::Settings;
+use crate::call_error::CallError;
+
+/// The conversation of one client with its brokers. `T` is what its owner knows a
+/// call by.
+#[derive(Debug)]
+pub struct Dialog<T> {
+    settings: Settings,
+    brokers: Vec<Broker>,
+    /// The broker that new calls go to.
+    current: usize,
+    calls: HashMap<u64, Call<T>>,
+    timers: BTreeSet<(Instant, Timer)>,
+    actions: VecDeque<Action<T>>,
+    random: fastrand::Rng,
+    /// The first half of every request id.
+    prefix: [u8; 8],
+    counts: Counts,
+    closed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Broker(usize),
+    Call(u64),
+}
+
+/// How long after a refused connection another is tried.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+impl<T: Clone> Dialog<T> {
+    /// A dialog with no call under way. The seed makes the request ids unique, so it
+    /// must be random; it decides the length of pauses as well.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Setting`] and [`CallError::Endpoint`] for settings that cannot be.
+    pub fn new(settings: Settings, seed: u64) -> Result<Self, CallError> {
+        let settings = settings.checked()?;
+        Ok(Dialog {
+            brokers: settings.endpoints.iter().map(|_| Broker::default()).collect(),
+            settings,
+            current: 0,
+            calls: HashMap::new(),
+            timers: BTreeSet::new(),
+            actions: VecDeque::new(),
+            random: fastrand::Rng::with_seed(seed),
+            prefix: seed.to_be_bytes(),
+            counts: Counts::default(),
+            closed: false,
+        })
+    }
+
+    /// The settings, with their defaults filled in.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What has happened so far.
+    pub fn counts(&self) -> Counts {
+        Counts { outstanding: self.calls.len(), ..self.counts }
+    }
+
+    /// Entries in all tables together; 0 when nothing is under way and no broker has
+    /// a timer.
+    pub fn entries(&self) -> usize {
+        let at_brokers = |broker: &Broker| broker.queued.len() + broker.sent.len();
+        self.calls.len() + self.timers.len() + self.brokers.iter().map(at_brokers).sum::<usize>()
+    }
+
+    /// When [`Dialog::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action<T>> {
+        self.actions.pop_front()
+    }
+
+    /// Begins a call. `key` numbers it, and may not be used a second time.
+    pub fn submit(&mut self, key: u64, request: Request, token: T, now: Instant) {
+        if self.closed || self.calls.contains_key(&key) {
+            let result = Err(CallError::Closed { may_have_run: false });
+            self.actions.push_back(Action::Done { token, result });
+            return;
+        }
+        self.counts.calls += 1;
+        let call = Call::new(request, token, self.current, now);
+        self.timers.insert((call.due, Timer::Call(key)));
+        self.calls.insert(key, call);
+        self.begin_try(key, self.current, now);
+    }
+
+    /// Nobody wants the reply any more.
+    pub fn cancel(&mut self, key: u64) {
+        let Some(call) = self.calls.get(&key) else { return };
+        let (service, may_have_run) = (call.request.service.clone(), call.may_have_run());
+        self.end(key, Err(CallError::Cancelled { service, may_have_run }));
+    }
+
+    /// The parts of the reply that nobody has read yet are too large.
+    pub fn overflow(&mut self, key: u64) {
+        let Some(call) = self.calls.get(&key) else { return };
+        let (service, limit) = (call.request.service.clone(), self.settings.reply_bytes_max);
+        self.end(key, Err(CallError::ReplyOverLimit { service, limit }));
+    }
+
+    /// Ends all calls that wait for a reply; only what wants none is still sent, if it
+    /// can be. No call begins any more.
+    pub fn close(&mut self) {
+        self.closed = true;
+        let waiting = self.calls.iter().filter(|(_, call)| !call.request.no_reply);
+        let mut keys: Vec<u64> = waiting.map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        for key in keys {
+            let may_have_run = self.calls.get(&key).is_some_and(Call::may_have_run);
+            self.end(key, Err(CallError::Closed { may_have_run }));
+        }
+    }
+
+    /// Time has passed. Nothing happens before [`Dialog::poll_timeout`].
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((due, timer)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
+            match timer {
+                Timer::Call(key) => self.call_due(key, now),
+                Timer::Broker(broker) => {
+                    self.timers.remove(&(due, timer));
+                    self.brokers[broker].due = None;
+                    self.broker_due(broker, now);
+                }
+            }
+        }
+    }
+
+    /// Something happened to the socket of a broker.
+    pub fn handle(&mut self, broker: usize, event: Event, now: Instant) {
+        let Some(link) = self.brokers.get(broker).map(|broker| broker.link) else { return };
+        match (link, event) {
+            (Link::Connecting { .. }, Event::Connected) => self.connected(broker, now),
+            (Link::Connecting { until }, Event::Refused | Event::Lost) => {
+                self.brokers[broker].down = true;
+                if self.brokers.iter().any(|other| !other.down) {
+                    return self.leave(broker, "unreachable", Failure::Unreachable, now);
+                }
+                let again = now + REFUSED_PAUSE;
+                self.set_broker_timer(broker, Some(again.min(until)));
+            }
+            (Link::Up { .. }, Event::Lost | Event::Refused) => {
+                self.leave(broker, "lost", Failure::Left, now);
+            }
+            (Link::Up { .. }, Event::Message(frames)) => self.read(broker, frames, now),
+            (Link::Closed, _) | (_, Event::Message(_) | Event::Connected) => {}
+        }
+    }
+
+    fn connected(&mut self, broker: usize, now: Instant) {
+        let state = &mut self.brokers[broker];
+        state.link = Link::Up { heard: now, said: now, asked: 0 };
+        state.down = false;
+        let queued = std::mem::take(&mut state.queued);
+        self.set_broker_timer(broker, None);
+        for key in queued {
+            self.send(key, now);
+        }
+    }
+
+    fn read(&mut self, broker: usize, frames: Vec<Vec<u8>>, now: Instant) {
+        self.brokers[broker].hear(now);
+        let Ok(commands) = Commands::new(Frames::new(frames)) else {
+            return self.leave(broker, "violates the protocol", Failure::Left, now);
+        };
+        for command in commands {
+            match command {
+                Ok(FromBroker::Heartbeat { .. }) => {}
+                Ok(FromBroker::Partial { request, body }) => {
+                    self.part(broker, &request, body, now);
+                }
+                Ok(FromBroker::Final { request, body }) => self.last(broker, &request, body),
+                Ok(FromBroker::Error { id, reason, details }) => {
+                    self.error(broker, id, reason, details, now);
+                }
+                Err(_) => return self.leave(broker, "violates the protocol", Failure::Left, now),
+            }
+        }
+    }
+
+    /// The call under way that has this id.
+    fn find(&self, id: &RequestId) -> Option<u64> {
+        let (prefix, key) = id.as_bytes().split_first_chunk::<8>()?;
+        let key = u64::from_be_bytes(key.try_into().ok()?);
+        (*prefix == self.prefix && self.calls.contains_key(&key)).then_some(key)
+    }
+
+    /// The call under way that this broker was asked for last.
+    fn find_at(&self, broker: usize, id: &RequestId) -> Option<u64> {
+        self.find(id).filter(|key| self.brokers[broker].sent.contains(key))
+    }
+
+    fn part(&mut self, broker: usize, request: &Answered, body: Body, now: Instant) {
+        let key = match request {
+            Answered::Id(id) => self.find_at(broker, id),
+            Answered::Service(_) => None,
+        };
+        let Some((key, call)) = key.and_then(|key| Some((key, self.calls.get_mut(&key)?))) else {
+            self.counts.dropped += 1;
+            return;
+        };
+        call.parts += 1;
+        let token = call.token.clone();
+        let due = now + call.request.timeout;
+        self.actions.push_back(Action::Part { token, key, body });
+        self.set_call_timer(key, due);
+    }
+
+    /// A reply counts from whichever broker it comes, as long as no part has come from
+    /// another.
+    fn last(&mut self, broker: usize, request: &Answered, body: Body) {
+        let key = match request {
+            Answered::Id(id) => self.find(id),
+            Answered::Service(_) => None,
+        };
+        let fits = |call: &Call<T>| call.parts == 0 || call.broker == broker;
+        match key.filter(|key| self.calls.get(key).is_some_and(fits)) {
+            None => self.counts.dropped += 1,
+            Some(key) => {
+                self.brokers[broker].sent.remove(&key);
+                self.end(key, Ok(body));
+            }
+        }
+    }
+
+    fn error(&mut self, broker: usize, id: RequestId, reason: Reason, details: Body, now: Instant) {
+        let key = self.find_at(broker, &id);
+        let Some((key, call)) = key.and_then(|key| Some((key, self.calls.get_mut(&key)?))) else {
+            self.counts.dropped += 1;
+            return;
+        };
+        // It has ended there, so nothing is to be cancelled.
+        self.brokers[broker].sent.remove(&key);
+        match reason.code {
+            code::STOPPING => {
+                call.state = State::Pausing;
+                self.stop_using(broker);
+                self.fail_try(key, Failure::Stopping, now);
+            }
+            code::BUSY => {
+                call.state = State::Pausing;
+                self.fail_try(key, Failure::Busy(reason.text), now);
+            }
+            code::NO_WORKER if call.request.fail_fast => {
+                call.state = State::Pausing;
+                call.workerless += 1;
+                self.fail_try(key, Failure::NoWorker, now);
+            }
+            _ => {
+                let error = call.answered(reason, details);
+                self.end(key, Err(error));
+            }
+        }
+    }
+
+    fn call_due(&mut self, key: u64, now: Instant) {
+        let Some(call) = self.calls.get(&key) else { return };
+        let (service, tries) = (call.request.service.clone(), call.tries);
+        let may_have_run = call.may_have_run();
+        if now >= call.ends {
+            self.end(key, Err(CallError::Deadline { service, tries, may_have_run }));
+        } else if now >= call.ends_at() {
+            self.end(key, Err(CallError::NotStarted { service, may_have_run }));
+        } else {
+            match call.state {
+                State::Pausing => self.begin_try(key, call.broker, now),
+                State::Queued => self.fail_try(key, Failure::Unreachable, now),
+                State::Sent => self.fail_try(key, Failure::TimedOut, now),
+            }
+        }
+    }
+
+    fn broker_due(&mut self, broker: usize, now: Instant) {
+        let Settings { heartbeat, liveness, .. } = self.settings;
+        let state = &mut self.brokers[broker];
+        match state.link {
+            Link::Closed => {}
+            Link::Connecting { until } if now >= until || state.queued.is_empty() => {
+                self.leave(broker, "unreachable", Failure::Unreachable, now);
+            }
+            Link::Connecting { until } => {
+                self.actions.push_back(Action::Connect { broker });
+                self.set_broker_timer(broker, Some(until));
+            }
+            Link::Up { .. } => match state.beat(heartbeat, liveness, now) {
+                Beat::Rest => {}
+                Beat::Look(at) => self.set_broker_timer(broker, Some(at)),
+                Beat::Ask => {
+                    let command = ToBroker::Heartbeat;
+                    self.actions.push_back(Action::Send { broker, command });
+                    self.set_broker_timer(broker, Some(now + heartbeat));
+                }
+                Beat::Silent => self.leave(broker, "silent", Failure::Left, now),
+            },
+        }
+    }
+
+    fn begin_try(&mut self, key: u64, broker: usize, now: Instant) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        call.tries += 1;
+        if call.tries > 1 {
+            self.counts.retries += 1;
+        }
+        (call.broker, call.state) = (broker, State::Queued);
+        let due = now + call.request.timeout;
+        if self.brokers[broker].is_up() {
+            return self.send(key, now);
+        }
+        self.brokers[broker].queued.insert(key);
+        self.set_call_timer(key, due);
+        if matches!(self.brokers[broker].link, Link::Closed) {
+            let until = now + self.settings.connect_timeout;
+            self.brokers[broker].link = Link::Connecting { until };
+            self.brokers[broker].down = false;
+            self.actions.push_back(Action::Connect { broker });
+            self.set_broker_timer(broker, Some(until));
+        }
+    }
+
+    /// Sends a call to its broker, which is connected.
+    fn send(&mut self, key: u64, now: Instant) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let broker = call.broker;
+        let command = call.command(self.prefix, key, now);
+        self.actions.push_back(Action::Send { broker, command });
+        call.state = State::Sent;
+        let (due, no_reply) = (now + call.request.timeout, call.request.no_reply);
+        if self.brokers[broker].say(now) {
+            self.set_broker_timer(broker, Some(now + self.settings.heartbeat));
+        }
+        if no_reply {
+            return self.end(key, Ok(Body::from("")));
+        }
+        self.brokers[broker].sent.insert(key);
+        self.set_call_timer(key, due);
+    }
+
+    /// Leaves a broker, and moves its calls.
+    fn leave(&mut self, broker: usize, reason: &'static str, failure: Failure, now: Instant) {
+        self.counts.left += 1;
+        self.stop_using(broker);
+        let state = &mut self.brokers[broker];
+        state.link = Link::Closed;
+        let queued = std::mem::take(&mut state.queued);
+        let sent = std::mem::take(&mut state.sent);
+        self.set_broker_timer(broker, None);
+        self.actions.push_back(Action::Disconnect { broker, reason });
+        for key in sent {
+            self.fail_try(key, Failure::Left, now);
+        }
+        for key in queued {
+            debug_assert!(matches!(failure, Failure::Left | Failure::Unreachable));
+            self.fail_try(key, Failure::Unreachable, now);
+        }
+    }
+
+    /// New calls go elsewhere, if there is anywhere else.
+    fn stop_using(&mut self, broker: usize) {
+        self.brokers[broker].down = true;
+        if self.current == broker {
+            self.current = self.after(broker);
+        }
+    }
+
+    /// The next broker that is not known to be down, or else the next.
+    fn after(&self, broker: usize) -> usize {
+        let count = self.brokers.len();
+        let next = |step: usize| (broker + step) % count;
+        (1..count).map(next).find(|next| !self.brokers[*next].down).unwrap_or(next(1))
+    }
+
+    /// The try under way gave no reply: there is another, or the call ends.
+    fn fail_try(&mut self, key: u64, failure: Failure, now: Instant) {
+        let brokers = self.brokers.len();
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let from = call.broker;
+        let exhausted = call.tries >= call.request.tries
+            || call.parts > 0
+            || call.workerless >= brokers
+            || (call.request.once && matches!(failure, Failure::Left) && call.may_have_run());
+        if exhausted {
+            let error = call.failed(failure, &self.settings.endpoints);
+            return self.end(key, Err(error));
+        }
+        call.sent_before |= call.state == State::Sent;
+        call.state = State::Pausing;
+        self.brokers[from].sent.remove(&key);
+        self.brokers[from].queued.remove(&key);
+        if matches!(failure, Failure::TimedOut) {
+            return self.begin_try(key, from, now);
+        }
+        let target = self.after(from);
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        call.moves += 1;
+        if (call.moves as usize) < brokers && !self.brokers[target].down {
+            return self.begin_try(key, target, now);
+        }
+        call.broker = target;
+        let pause = call.pause(&mut self.random);
+        self.set_call_timer(key, now + pause);
+    }
+
+    /// Ends a call: nothing of it is left in any table. A broker that is still at it
+    /// is told.
+    fn end(&mut self, key: u64, result: Result<Body, CallError>) {
+        let Some(call) = self.calls.remove(&key) else { return };
+        self.timers.remove(&(call.due, Timer::Call(key)));
+        let broker = &mut self.brokers[call.broker];
+        broker.queued.remove(&key);
+        if broker.sent.remove(&key) && broker.is_up() {
+            let command = ToBroker::Cancel { id: request_id(self.prefix, key) };
+            self.actions.push_back(Action::Send { broker: call.broker, command });
+        }
+        self.actions.push_back(Action::Done { token: call.token, result });
+    }
+
+    /// Sets the timer of a call, but never past its end.
+    fn set_call_timer(&mut self, key: u64, due: Instant) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        self.timers.remove(&(call.due, Timer::Call(key)));
+        call.due = due.min(call.ends_at());
+        self.timers.insert((call.due, Timer::Call(key)));
+    }
+
+    fn set_broker_timer(&mut self, broker: usize, due: Option<Instant>) {
+        let state = &mut self.brokers[broker];
+        if let Some(before) = std::mem::replace(&mut state.due, due) {
+            self.timers.remove(&(before, Timer::Broker(broker)));
+        }
+        if let Some(due) = due {
+            self.timers.insert((due, Timer::Broker(broker)));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The pure half of a [`Client`](crate::Client): any number of calls over one
+//! connection for each broker, in MDP/1.0.
+//!
+//! A [`Dialog`] opens no socket, reads no clock and logs nothing. Whoever owns the
+//! sockets tells it what happened ([`Dialog::handle`]) or that time has passed
+//! ([`Dialog::handle_timeout`]), does what it asks for ([`Dialog::poll_action`]), and
+//! waits until it is due ([`Dialog::poll_timeout`]). Two equal histories give equal
+//! actions: even the randomness of ids and pauses comes from a seed. Work per event
+//! is O(log n) in the calls under way, except when a broker is left, which moves its
+//! calls.
+//!
+//! A call is *queued* at a broker whose connection is not complete, *sent*, or
+//! *pausing* before its next try. A try that fails is followed by another with the
+//! same request id, so that a broker that still has the request does not run it twice:
+//!
+//! | a try failed because | the next goes |
+//! |---|---|
+//! | there was no reply in time, but the broker is there | to the same broker, at once |
+//! | the broker is silent, lost, unreachable or violates the protocol | to the next |
+//! | the broker is shutting down (503), or the service busy (429) | to the next |
+//! | there is no worker (404, fail fast), and another broker is left | to the next |
+//!
+//! "The next" is at once as long as there is one that the call has not tried and that
+//! is not known to be down; else after a pause that grows and is jittered. After a
+//! part of a reply has been handed out there is no other try.
+
+mod broker;
+mod call;
+mod dialog;
+mod event;
+pub(crate) mod io;
+mod outbox;
+mod settings;
+
+pub use dialog::Dialog;
+pub use event::{Action, Counts, Event, Request};
+pub use settings::Settings;

@@ -1,0 +1,512 @@
+//! The shared client on real sockets, against a bare ROUTER that speaks MDP/1.0.
+//! Nothing here measures time; limits of time are generous where their end would be a
+//! failure.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+use majordomo_client::{
+    Body, CallError, Client, ClientBuilder, Metadata, Options, Reply, WhenFull,
+};
+use majordomo_protocol::client::{Answered, FromBroker, ToBroker};
+use majordomo_protocol::{
+    Batch, Frames, InstanceId, Message, Reason, RequestId, ServiceName, Terms, code,
+};
+
+/// Longer than anything takes; reached only when something is broken.
+const LONG: Duration = Duration::from_secs(60);
+
+/// What a request asks for.
+struct Asked {
+    from: Vec<u8>,
+    id: RequestId,
+    service: ServiceName,
+    terms: Terms,
+    body: Body,
+}
+
+enum Said {
+    Request(Asked),
+    Cancel(RequestId),
+}
+
+/// The socket of a broker. Heartbeats are answered by themselves.
+struct Router {
+    socket: zmq::Socket,
+    endpoint: String,
+    waiting: std::cell::RefCell<std::collections::VecDeque<Said>>,
+    messages: std::cell::Cell<usize>,
+}
+
+impl Router {
+    fn new() -> Router {
+        Router::bind(&zmq::Context::new(), "tcp://127.0.0.1:*")
+    }
+
+    fn bind(context: &zmq::Context, endpoint: &str) -> Router {
+        let socket = context.socket(zmq::ROUTER).expect("a socket");
+        socket.set_linger(0).expect("an option");
+        // A router drops what is above its high-water mark.
+        socket.set_sndhwm(0).expect("an option");
+        while let Err(error) = socket.bind(endpoint) {
+            assert_eq!(error, zmq::Error::EADDRINUSE, "{endpoint}");
+            zmq::poll(&mut [], 10).expect("a wait");
+        }
+        let endpoint = socket.get_last_endpoint().expect("bound").expect("UTF-8");
+        Router { socket, endpoint, waiting: Default::default(), messages: Default::default() }
+    }
+
+    /// What is said next, or nothing for so long.
+    fn hears(&self, wait: Duration) -> Option<Said> {
+        while self.waiting.borrow().is_empty() {
+            if self.socket.poll(zmq::POLLIN, wait.as_millis() as i64).expect("a socket") == 0 {
+                return None;
+            }
+            let mut frames = self.socket.recv_multipart(0).expect("a message");
+            let from = frames.remove(0);
+            self.messages.set(self.messages.get() + 1);
+            for message in Message::decode(Frames::new(frames)) {
+                let Message::Client { command, .. } = message.expect("MDP/1.0") else {
+                    panic!("not a client");
+                };
+                self.waiting.borrow_mut().push_back(match command {
+                    ToBroker::Request { id, service, terms, body } => {
+                        let (from, id) = (from.clone(), id.expect("an id"));
+                        Said::Request(Asked { from, id, service, terms, body })
+                    }
+                    ToBroker::Cancel { id } => Said::Cancel(id),
+                    ToBroker::Heartbeat => {
+                        let instance = InstanceId::new([5; 8]);
+                        self.say(&from, FromBroker::Heartbeat { instance });
+                        continue;
+                    }
+                });
+            }
+        }
+        self.waiting.borrow_mut().pop_front()
+    }
+
+    fn asked(&self) -> Asked {
+        match self.hears(LONG) {
+            Some(Said::Request(asked)) => asked,
+            Some(Said::Cancel(id)) => panic!("a cancel of {id}"),
+            None => panic!("no request in time"),
+        }
+    }
+
+    fn say(&self, to: &[u8], command: FromBroker<Body>) {
+        let mut batch = Batch::of_client(4096);
+        command.write(&mut batch).expect("MDP/1.0 can say it");
+        self.socket.send(to, zmq::SNDMORE).expect("sent");
+        self.socket.send_multipart(batch.into_frames(), 0).expect("sent");
+    }
+
+    fn part(&self, asked: &Asked, body: impl Into<Body>) {
+        let request = Answered::Id(asked.id);
+        self.say(&asked.from, FromBroker::Partial { request, body: body.into() });
+    }
+
+    fn last(&self, asked: &Asked, body: impl Into<Body>) {
+        let request = Answered::Id(asked.id);
+        self.say(&asked.from, FromBroker::Final { request, body: body.into() });
+    }
+
+    fn error(&self, asked: &Asked, code: u16) {
+        let reason = Reason { code, text: "why".to_owned() };
+        let (id, details) = (asked.id, Body::from("more"));
+        self.say(&asked.from, FromBroker::Error { id, reason, details });
+    }
+}
+
+/// A broker that answers every request with its body, or none, until it is dropped.
+struct Echo {
+    endpoint: String,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Echo {
+    fn new() -> Echo {
+        Echo::start(true)
+    }
+
+    fn start(answers: bool) -> Echo {
+        let router = Router::new();
+        let (endpoint, stop) = (router.endpoint.clone(), Arc::new(AtomicBool::new(false)));
+        let stopped = stop.clone();
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Acquire) {
+                if let Some(Said::Request(asked)) = router.hears(Duration::from_millis(20))
+                    && answers
+                {
+                    let body = asked.body.clone();
+                    router.last(&asked, body);
+                }
+            }
+        });
+        Echo { endpoint, stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !thread::panicking() {
+            ended.expect("a thread").expect("a broker without fault");
+        }
+    }
+}
+
+fn at(endpoint: &str) -> ClientBuilder {
+    Client::builder().broker(endpoint).timeout(LONG).connect_timeout(LONG)
+}
+
+fn client(endpoint: &str) -> Client {
+    at(endpoint).build().expect("a client")
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..LONG.as_millis() / 5 {
+        if is_so() {
+            return;
+        }
+        zmq::poll(&mut [], 5).expect("a wait");
+    }
+    panic!("not in time: {what}");
+}
+
+#[test]
+fn a_call_travels_with_its_terms_and_comes_back() {
+    let router = Router::new();
+    let client = client(&router.endpoint);
+    let mut metadata = Metadata::default();
+    metadata.push("trace", b"42").expect("room");
+    let options = Options::new()
+        .deadline(2 * LONG)
+        .start_within(LONG)
+        .once()
+        .fail_fast()
+        .metadata(metadata.clone());
+    let body = vec![b"one".to_vec(), b"".to_vec(), vec![3; 100_000]];
+    let call = client.submit_with("echo", body.clone(), &options).expect("a call");
+    let asked = router.asked();
+    assert_eq!(asked.service.as_str(), "echo");
+    assert_eq!(asked.body.frames(), body);
+    let Terms { timeout, start_within, once, no_reply, fail_fast, metadata: found } =
+        asked.terms.clone();
+    assert!(timeout.is_some_and(|left| left > LONG && left <= 2 * LONG));
+    assert!(start_within.is_some_and(|left| left <= LONG));
+    assert!(once && fail_fast && !no_reply);
+    assert_eq!(found, metadata);
+    router.last(&asked, vec![b"re".to_vec(), vec![7; 50_000]]);
+    assert_eq!(call.wait().expect("a reply").frames(), [b"re".to_vec(), vec![7; 50_000]]);
+}
+
+#[test]
+fn many_threads_share_a_client_and_each_gets_its_own_reply() {
+    let broker = Echo::new();
+    let client = client(&broker.endpoint);
+    thread::scope(|scope| {
+        for thread in 0..8 {
+            let client = client.clone();
+            scope.spawn(move || {
+                for number in 0..200 {
+                    let text = format!("{thread}/{number}");
+                    let reply = client.call("echo", text.as_str()).expect("a reply");
+                    assert_eq!(reply.into_bytes(), text.into_bytes());
+                }
+            });
+        }
+    });
+    until("the counts", || client.counts().outstanding == 0);
+    assert_eq!(client.counts().calls, 1_600);
+    assert_eq!(client.outstanding(), 0);
+}
+
+#[test]
+fn thousands_of_calls_under_way_at_once_travel_in_few_messages() {
+    let router = Router::new();
+    let client = client(&router.endpoint);
+    let calls: Vec<_> = (0..5_000)
+        .map(|number| client.submit("echo", number.to_string()).expect("a call"))
+        .collect();
+    let asked: Vec<_> = (0..5_000).map(|_| router.asked()).collect();
+    assert!(router.messages.get() < 1_000, "{} messages", router.messages.get());
+    for asked in asked.iter().rev() {
+        router.last(asked, asked.body.clone());
+    }
+    for (number, call) in calls.into_iter().enumerate() {
+        assert_eq!(call.wait().expect("a reply").into_bytes(), number.to_string().into_bytes());
+    }
+}
+
+#[test]
+fn a_call_can_be_looked_at_without_waiting() {
+    let router = Router::new();
+    let client = client(&router.endpoint);
+    let mut call = client.submit("echo", "hello").expect("a call");
+    let asked = router.asked();
+    assert!(call.try_wait().is_none());
+    assert!(call.wait_timeout(Duration::from_millis(1)).is_none());
+    router.last(&asked, "reply");
+    let reply = call.wait_timeout(LONG).expect("in time").expect("a reply");
+    assert_eq!(reply.into_bytes(), b"reply");
+    assert!(call.try_wait().is_none(), "it was given out");
+}
+
+#[test]
+fn parts_are_read_as_they_come_or_joined() {
+    let router = Router::new();
+    let client = client(&router.endpoint);
+    let mut replies = client.submit("tail", "x").expect("a call").replies();
+    let asked = router.asked();
+    router.part(&asked, "a");
+    assert_eq!(replies.next().expect("a part").expect("a part"), Reply::Partial("a".into()));
+    router.part(&asked, "b");
+    router.last(&asked, "c");
+    let rest: Result<Vec<_>, _> = replies.collect();
+    assert_eq!(rest.expect("parts"), [Reply::Partial("b".into()), Reply::Final("c".into())]);
+
+    let call = client.submit("tail", "x").expect("a call");
+    let asked = router.asked();
+    router.part(&asked, "a");
+    router.last(&asked, "b");
+    assert_eq!(call.wait().expect("a reply").frames(), [b"a", b"b"]);
+}
+
+#[test]
+fn parts_that_nobody_reads_are_bounded_and_the_call_is_cancelled() {
+    let router = Router::new();
+    let client = at(&router.endpoint).reply_bytes_max(1_000).build().expect("a client");
+    let call = client.submit("tail", "x").expect("a call");
+    let asked = router.asked();
+    for _ in 0..11 {
+        router.part(&asked, vec![0; 100]);
+    }
+    assert!(matches!(call.wait(), Err(CallError::ReplyOverLimit { limit: 1_000, .. })));
+    assert!(matches!(router.hears(LONG), Some(Said::Cancel(id)) if id == asked.id));
+    let call = client.submit("tail", "x").expect("a call");
+    router.last(&router.asked(), vec![0; 1_001]);
+    assert!(matches!(call.wait(), Err(CallError::ReplyOverLimit { .. })));
+}
+
+#[test]
+fn dropping_or_cancelling_a_call_tells_the_broker_and_detaching_does_not() {
+    let router = Router::new();
+    let client = client(&router.endpoint);
+    drop(client.submit("echo", "dropped").expect("a call"));
+    // It may be gone before it was ever sent.
+    let call = client.submit("echo", "cancelled").expect("a call");
+    let id = loop {
+        match router.hears(LONG).expect("a request") {
+            Said::Request(asked) if asked.body == Body::from("cancelled") => break asked.id,
+            _ => {}
+        }
+    };
+    call.cancel();
+    assert!(matches!(call.wait(), Err(CallError::Cancelled { may_have_run: true, .. })));
+    loop {
+        match router.hears(LONG).expect("a cancel") {
+            Said::Cancel(found) if found == id => break,
+            _ => {}
+        }
+    }
+    client.submit("echo", "detached").expect("a call").detach();
+    let detached = router.asked();
+    assert_eq!(client.outstanding(), 1);
+    router.last(&detached, "nobody reads it");
+    until("the end of the call", || client.outstanding() == 0);
+}
+
+#[test]
+fn a_hundred_thousand_dropped_calls_leave_nothing() {
+    let broker = Echo::start(false);
+    let client = client(&broker.endpoint);
+    for _ in 0..100_000 {
+        drop(client.submit("echo", "x").expect("a call"));
+    }
+    until("the end of all calls", || client.outstanding() == 0);
+    until("the counts", || client.counts().outstanding == 0);
+    assert_eq!(client.counts().retries, 0);
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[test]
+fn a_call_is_a_future_of_no_executor_in_particular() {
+    let router = Router::new();
+    let client = client(&router.endpoint);
+    let endpoint = thread::spawn(move || {
+        let asked = router.asked();
+        router.last(&asked, "reply");
+        router
+    });
+    let mut call = pin!(async move { client.submit("echo", "x")?.await });
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let reply = loop {
+        match call.as_mut().poll(&mut context) {
+            Poll::Ready(reply) => break reply,
+            Poll::Pending => thread::park_timeout(LONG),
+        }
+    };
+    assert_eq!(reply.expect("a reply").into_bytes(), b"reply");
+    endpoint.join().expect("a broker");
+}
+
+#[test]
+fn an_error_of_the_worker_comes_with_code_text_and_details() {
+    let router = Router::new();
+    let client = client(&router.endpoint);
+    let call = client.submit("echo", "x").expect("a call");
+    router.error(&router.asked(), 777);
+    match call.wait() {
+        Err(CallError::Remote { code: 777, text, details, service }) => {
+            assert_eq!((text.as_str(), service.as_str()), ("why", "echo"));
+            assert_eq!(details.into_bytes(), b"more");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_stopping_broker_is_left_for_the_next_with_the_same_id() {
+    let (first, second) = (Router::new(), Router::new());
+    let client = at(&first.endpoint).broker(&second.endpoint).build().expect("a client");
+    let call = client.submit("echo", "x").expect("a call");
+    let asked = first.asked();
+    first.error(&asked, code::STOPPING);
+    let moved = second.asked();
+    assert_eq!(moved.id, asked.id);
+    second.last(&moved, "reply");
+    assert!(call.wait().is_ok());
+}
+
+#[test]
+fn a_broker_that_goes_silent_is_left_for_the_next() {
+    // The first broker takes the request and is not read any more, so no heartbeat is
+    // answered. There are tries enough for a second that is slow now and then.
+    let (first, second) = (Router::new(), Echo::new());
+    let builder = at(&first.endpoint).broker(&second.endpoint).tries(1_000);
+    let client = builder.heartbeat(Duration::from_millis(50)).build().expect("a client");
+    let call = client.submit("echo", "x").expect("a call");
+    first.asked();
+    assert!(call.wait().is_ok());
+    until("the counts", || client.counts().left >= 1);
+}
+
+#[test]
+fn a_broker_that_ends_and_comes_back_gets_the_request_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let endpoint = format!("ipc://{}/broker", directory.path().display());
+    let first = Router::bind(&zmq::Context::new(), &endpoint);
+    let client = client(&first.endpoint);
+    let call = client.submit("echo", "x").expect("a call");
+    let asked = first.asked();
+    drop(first);
+    let second = Router::bind(&zmq::Context::new(), &endpoint);
+    let again = second.asked();
+    assert_eq!(again.id, asked.id);
+    second.last(&again, "reply");
+    assert!(call.wait().is_ok());
+}
+
+#[test]
+fn where_no_broker_is_the_call_fails_as_disconnected_and_did_not_run() {
+    // No path that another test could bind, as it could a port.
+    let directory = tempfile::tempdir().expect("a directory");
+    let endpoint = format!("ipc://{}/nobody", directory.path().display());
+    let builder = Client::builder().broker(&endpoint).tries(2);
+    let client = builder.connect_timeout(Duration::from_millis(50)).build().expect("a client");
+    let error = client.call("echo", "x").expect_err("nobody is there");
+    assert!(matches!(error, CallError::Disconnected { tries: 2, .. }), "{error:?}");
+    assert!(!error.may_have_run());
+}
+
+#[test]
+fn a_full_client_says_so_or_waits() {
+    let router = Router::new();
+    let full = at(&router.endpoint).outstanding_max(2).when_full(WhenFull::Error);
+    let client = full.clone().build().expect("a client");
+    let calls = [0, 1].map(|_| client.submit("echo", "x").expect("a call"));
+    let error = client.call("echo", "x").expect_err("no place");
+    assert!(matches!(error, CallError::Full { outstanding_max: 2 }));
+    drop(calls);
+    until("a place", || client.outstanding() == 0);
+    client.submit("echo", "x").expect("a place").detach();
+    drop(client);
+
+    let broker = Echo::new();
+    let client = at(&broker.endpoint).outstanding_max(2).build().expect("a client");
+    for _ in 0..100 {
+        client.submit("echo", "x").expect("a place in time").detach();
+    }
+    until("the end of all calls", || client.outstanding() == 0);
+}
+
+#[test]
+fn what_wants_no_reply_is_sent_even_if_the_client_closes_at_once() {
+    let router = Router::new();
+    let client = client(&router.endpoint);
+    client.send("log", "fire and forget").expect("handed over");
+    drop(client);
+    let asked = router.asked();
+    assert!(asked.terms.no_reply);
+    assert_eq!(asked.body, Body::from("fire and forget"));
+}
+
+#[test]
+fn closing_ends_the_calls_of_all_handles() {
+    let router = Router::new();
+    let client = client(&router.endpoint);
+    let call = client.submit("echo", "x").expect("a call");
+    router.asked();
+    client.close();
+    assert!(matches!(call.wait(), Err(CallError::Closed { may_have_run: true })));
+    assert!(matches!(client.call("echo", "x"), Err(CallError::Closed { .. })));
+}
+
+#[test]
+fn a_client_works_in_the_broker_s_own_context() {
+    let context = zmq::Context::new();
+    let router = Router::bind(&context, "inproc://shared-client");
+    let builder = Client::builder().broker("inproc://shared-client");
+    let client = builder.context(context).build().expect("a client");
+    let call = client.submit("echo", "x").expect("a call");
+    router.last(&router.asked(), "reply");
+    assert!(call.wait().is_ok());
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_sent() {
+    let setting = |builder: ClientBuilder| match builder.build() {
+        Err(CallError::Setting { setting, .. }) => setting,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(setting(Client::builder().timeout(Duration::ZERO)), "timeout");
+    assert_eq!(setting(Client::builder().tries(0)), "tries");
+    assert_eq!(setting(Client::builder().outstanding_max(0)), "outstanding_max");
+    assert_eq!(setting(Client::builder().body_frames_max(65_536)), "body_frames_max");
+    let endpoint = Client::connect("tcp://localhost:99999");
+    assert!(matches!(endpoint, Err(CallError::Endpoint(_))));
+
+    let client = Client::builder().body_bytes_max(3).build().expect("a client");
+    assert!(matches!(client.call("", "x"), Err(CallError::ServiceName(_))));
+    let error = client.call("echo", "four").expect_err("too large");
+    assert!(matches!(error, CallError::BodyOverLimit { found: 4, limit: 3, .. }));
+    let options = Options::new().tries(1_001);
+    let error = client.call_with("echo", "x", &options).expect_err("too many");
+    assert!(matches!(error, CallError::Setting { setting: "tries", .. }));
+}
