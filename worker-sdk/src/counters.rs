@@ -61,8 +61,8 @@ impl Counters {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn answer(&self) {
-        self.0.answers.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn answers(&self, count: u64) {
+        self.0.answers.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(crate) fn failure(&self) {

@@ -17,7 +17,6 @@
 //! use majordomo_protocol::{Body, ServiceName, worker::ToBroker};
 //! use majordomo_worker::dialog::{Action, Dialog, Timing};
 //!
-//! # #[expect(clippy::disallowed_methods)]
 //! let now = Instant::now();
 //! let mut dialog = Dialog::new(ServiceName::new("echo")?, Timing::default(), 7, now);
 //! dialog.handle_timeout(now);
@@ -256,12 +255,8 @@ impl Dialog {
         match self.state {
             State::Away { until } if until <= now && self.running.is_none() => {
                 self.actions.push_back(Action::Open);
-                self.state = State::Registered {
-                    opened: now,
-                    heard: now,
-                    beat: now,
-                    excused: false,
-                };
+                self.state =
+                    State::Registered { opened: now, heard: now, beat: now, excused: false };
                 self.send(ToBroker::Ready { service: self.service.clone() }, now);
             }
             State::Registered { heard, .. } if heard + self.timing.expiry() <= now => {

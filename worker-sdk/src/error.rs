@@ -6,6 +6,8 @@
 
 use std::io;
 
+use majordomo_protocol::InvalidEndpoint;
+
 /// Why a worker did not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,6 +23,9 @@ pub enum Error {
         /// What it must be.
         rule: &'static str,
     },
+    /// A broker's endpoint cannot be connected to. Nothing was started. Correct it.
+    #[error(transparent)]
+    Endpoint(#[from] InvalidEndpoint),
     /// The system refused a thread or a pair of sockets. Nothing is left running.
     /// Raise the process's limits, or ask for fewer places.
     #[error("the system refused {what}")]

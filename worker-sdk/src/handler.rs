@@ -28,7 +28,7 @@ pub const FAILURE_TEXT_BYTES_MAX: usize = 1024;
 /// ```
 pub fn failure(text: &str) -> Body {
     let end = text.floor_char_boundary(FAILURE_TEXT_BYTES_MAX);
-    Body::from_frames(vec![FAILURE_CODE.as_bytes().to_vec(), text[..end].as_bytes().to_vec()])
+    Body::from_frames(vec![FAILURE_CODE.as_bytes().to_vec(), text.as_bytes()[..end].to_vec()])
 }
 
 /// Serves requests, several at once: a handler is shared by the threads of its
@@ -134,7 +134,7 @@ impl fmt::Debug for HandlerError {
 ///     Ok(text.to_uppercase())
 /// });
 /// let worker = Worker::builder()
-///     .add(shout.concurrency(4).time_limit(Duration::from_secs(30)))
+///     .serve(shout.concurrency(4).time_limit(Duration::from_secs(30)))
 ///     .build()?;
 /// # Ok::<(), majordomo_worker::Error>(())
 /// ```
@@ -178,8 +178,8 @@ impl Service {
 
     /// How many requests are handled at once: 1 to 4096, default 1.
     ///
-    /// Each place costs a thread, and with every broker a socket, since a
-    /// connection of MDP/0.1 or MDP/0.2 holds one request at a time. With several
+    /// Each place costs a thread, and with every broker a socket (two file
+    /// descriptors), since a connection of MDP/0.1 or MDP/0.2 holds one request. With several
     /// brokers more requests than this may have come; the others wait in the
     /// process, at most as many as there are sockets.
     pub fn concurrency(mut self, requests: usize) -> Self {

@@ -34,8 +34,6 @@ use crate::worker::{RunningWorker, StopReason};
 /// ```
 #[derive(Debug)]
 pub struct Inbox {
-    // Dropped first: so requests that nobody will receive go back at once, and the
-    // drain does not wait for them.
     jobs: Receiver<Job>,
     worker: RunningWorker,
 }
@@ -101,11 +99,24 @@ impl Inbox {
     /// # Errors
     ///
     /// As [`RunningWorker::join`].
-    pub fn close(self) -> Result<StopReason, Error> {
-        let Inbox { jobs, worker } = self;
-        drop(jobs);
-        worker.stop_handle().stop();
-        worker.join()
+    pub fn close(mut self) -> Result<StopReason, Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<StopReason, Error> {
+        self.worker.stop_handle().stop();
+        // Nobody will receive these: dropping them gives them back, and the drain
+        // does not wait for them. No more can come once the I/O thread has ended.
+        self.jobs.iter().for_each(drop);
+        self.worker.wait()
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            log::warn!("worker failed: {error}");
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use majordomo_protocol::{Body, ClientAddress, ServiceName, Version};
 use crate::counters::Counters;
 use crate::error::PartialError;
 use crate::handler::failure;
-use crate::stop::{Control, StopSignal};
+use crate::stop::{Asked, Control, StopSignal};
 
 /// Parts of one reply that may wait for the I/O thread; a handler that is further
 /// ahead blocks.
@@ -33,8 +33,8 @@ pub(crate) enum Part {
 
 /// What all tasks of a worker have in common.
 pub(crate) struct Outbox {
-    /// Connections that have parts. Has room for more than there can be at once, so
-    /// sending never blocks.
+    /// Connections that have parts, each once or little more: there is room for
+    /// more than that, so sending does not block.
     pub(crate) ready: Sender<usize>,
     pub(crate) control: Arc<Control>,
     pub(crate) counters: Counters,
@@ -57,8 +57,10 @@ impl OpenRequest {
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::SeqCst);
-        // The I/O thread may be waiting for the last one.
-        self.0.control.wake();
+        // Who stops waits for the last one. Who is asked later will look anyway.
+        if self.0.control.asked() != Asked::Run {
+            self.0.control.wake();
+        }
     }
 }
 
@@ -73,6 +75,8 @@ pub(crate) struct Task {
     finished: AtomicBool,
     /// The connection is lost or closed: an answer has nowhere to go.
     abandoned: AtomicBool,
+    /// The connection stands in [`Outbox::ready`] on account of this task.
+    signalled: AtomicBool,
 }
 
 impl Task {
@@ -91,6 +95,7 @@ impl Task {
             outbox,
             finished: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            signalled: AtomicBool::new(false),
         };
         (Arc::new(task), receiver)
     }
@@ -157,10 +162,17 @@ impl Task {
     /// Blocks while too many parts wait.
     fn send(&self, part: Part) -> Result<(), PartialError> {
         self.parts.send(part).map_err(|_| PartialError::Unwanted)?;
-        // It fails when the I/O thread has ended since: nobody is to be told then.
-        let _ = self.outbox.ready.send(self.connection);
-        self.outbox.control.wake();
+        if !self.signalled.swap(true, Ordering::SeqCst) {
+            // It fails when the I/O thread has ended since: nobody is to be told.
+            let _ = self.outbox.ready.send(self.connection);
+            self.outbox.control.wake();
+        }
         Ok(())
+    }
+
+    /// Before the I/O thread takes parts: one that comes after is signalled anew.
+    pub(crate) fn take_signal(&self) {
+        self.signalled.swap(false, Ordering::SeqCst);
     }
 }
 
@@ -203,11 +215,8 @@ impl Request {
         self.body
     }
 
-    /// What is left of the service's [time limit](Service::time_limit), zero when
-    /// it has passed; `None` without a limit.
-    ///
-    /// [`Service::time_limit`]: crate::Service::time_limit
-    /// [time limit]: crate::Service::time_limit
+    /// What is left of the service's [time limit](crate::Service::time_limit), zero
+    /// when it has passed; `None` without a limit.
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(crate::io::now()))
     }

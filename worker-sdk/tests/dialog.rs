@@ -1,0 +1,546 @@
+//! The pure half of a connection under a virtual clock, rule by rule.
+
+use std::time::{Duration, Instant};
+
+use majordomo_protocol::worker::{FromBroker, ToBroker};
+use majordomo_worker::dialog::{Action, CloseReason, Dialog, Event, Timing};
+use majordomo_worker::{Body, ClientAddress, ServiceName};
+
+const INTERVAL: Duration = Duration::from_millis(1000);
+const TICK: Duration = Duration::from_nanos(1);
+const TIMING: Timing = Timing {
+    heartbeat_interval: INTERVAL,
+    heartbeat_liveness: 3,
+    reconnect_min: Duration::from_millis(100),
+    reconnect_max: Duration::from_millis(3200),
+};
+
+/// A dialog and its clock, which moves only when told.
+struct World {
+    dialog: Dialog,
+    now: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::seeded(1)
+    }
+
+    fn seeded(seed: u64) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the start of virtual time, whatever it is")]
+        let now = Instant::now();
+        World { dialog: Dialog::new(service(), TIMING, seed, now), now }
+    }
+
+    /// A dialog that has just sent READY.
+    fn registered() -> Self {
+        let mut world = Self::new();
+        assert_eq!(world.timeout(), [Action::Open, ready()]);
+        world
+    }
+
+    /// One that has also been given a request.
+    fn busy() -> Self {
+        let mut world = Self::registered();
+        assert_eq!(world.request("c1"), [run("c1")]);
+        world
+    }
+
+    fn handle(&mut self, event: Event) -> Vec<Action> {
+        self.dialog.handle(event, self.now);
+        self.actions()
+    }
+
+    fn message(&mut self, message: FromBroker<Body>) -> Vec<Action> {
+        self.handle(Event::Message(message))
+    }
+
+    fn heartbeat(&mut self) {
+        assert_eq!(self.message(FromBroker::Heartbeat), []);
+    }
+
+    fn request(&mut self, from: &str) -> Vec<Action> {
+        self.message(FromBroker::Request { client: client(from), body: Body::from("do") })
+    }
+
+    fn timeout(&mut self) -> Vec<Action> {
+        self.dialog.handle_timeout(self.now);
+        self.actions()
+    }
+
+    fn actions(&mut self) -> Vec<Action> {
+        std::iter::from_fn(|| self.dialog.poll_action()).collect()
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.now += by;
+    }
+
+    /// Lets time pass, stopping wherever the dialog asks to be called.
+    fn pass(&mut self, span: Duration) -> Vec<(Duration, Action)> {
+        let (start, end) = (self.now, self.now + span);
+        let mut happened = Vec::new();
+        while let Some(at) = self.dialog.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            let actions = self.timeout();
+            assert!(self.dialog.poll_timeout().is_none_or(|next| next > self.now), "it spins");
+            happened.extend(actions.into_iter().map(|action| (self.now - start, action)));
+        }
+        self.now = end;
+        happened
+    }
+
+    /// How long until the dialog wants to be called.
+    fn wait(&self) -> Duration {
+        self.dialog.poll_timeout().expect("a timeout is set") - self.now
+    }
+
+    /// Loses a fresh connection to DISCONNECT, and gives the wait for the next one.
+    fn rejected(&mut self) -> Duration {
+        let lost = self.message(FromBroker::Disconnect);
+        assert_eq!(lost, [Action::Close(CloseReason::Disconnected)]);
+        self.wait()
+    }
+
+    fn reopened(&mut self) {
+        self.now = self.dialog.poll_timeout().expect("a timeout is set");
+        assert_eq!(self.timeout(), [Action::Open, ready()]);
+    }
+}
+
+fn service() -> ServiceName {
+    ServiceName::new("echo").expect("a good name")
+}
+
+fn client(name: &str) -> ClientAddress {
+    ClientAddress::new(name.as_bytes())
+}
+
+fn ready() -> Action {
+    Action::Send(ToBroker::Ready { service: service() })
+}
+
+fn run(from: &str) -> Action {
+    Action::Run { client: client(from), body: Body::from("do") }
+}
+
+fn partial(to: &str, text: &str) -> Action {
+    Action::Send(ToBroker::Partial { client: client(to), body: Body::from(text) })
+}
+
+fn final_(to: &str, text: &str) -> Action {
+    Action::Send(ToBroker::Final { client: client(to), body: Body::from(text) })
+}
+
+fn done() -> Event {
+    Event::Final(Body::from("done"))
+}
+
+const HEARTBEAT: Action = Action::Send(ToBroker::Heartbeat);
+const DISCONNECT: Action = Action::Send(ToBroker::Disconnect);
+
+#[test]
+fn it_opens_a_socket_and_says_ready_once_and_first() {
+    let mut world = World::new();
+    assert_eq!(world.wait(), Duration::ZERO);
+    assert_eq!(world.timeout(), [Action::Open, ready()]);
+    assert_eq!(world.timeout(), []);
+}
+
+#[test]
+fn it_beats_every_interval_when_it_says_nothing_else() {
+    let mut world = World::registered();
+    for _ in 0..1000 {
+        assert_eq!(world.pass(INTERVAL), [(INTERVAL, HEARTBEAT)]);
+        world.heartbeat();
+    }
+}
+
+#[test]
+fn whatever_it_sends_puts_off_the_next_beat() {
+    let mut world = World::busy();
+    world.advance(INTERVAL - TICK);
+    assert_eq!(world.handle(Event::Partial(Body::from("p"))), [partial("c1", "p")]);
+    assert_eq!(world.pass(INTERVAL - TICK), []);
+    assert_eq!(world.handle(done()), [final_("c1", "done")]);
+    assert_eq!(world.pass(INTERVAL), [(INTERVAL, HEARTBEAT)]);
+}
+
+#[test]
+fn it_beats_while_it_is_busy() {
+    let mut world = World::busy();
+    for _ in 0..100 {
+        assert_eq!(world.pass(INTERVAL), [(INTERVAL, HEARTBEAT)]);
+        world.heartbeat();
+    }
+    assert_eq!(world.handle(done()), [final_("c1", "done")]);
+}
+
+#[test]
+fn a_broker_silent_for_interval_times_liveness_is_left_and_not_a_moment_sooner() {
+    let mut world = World::registered();
+    let happened = world.pass(3 * INTERVAL - TICK);
+    assert_eq!(happened, [(INTERVAL, HEARTBEAT), (2 * INTERVAL, HEARTBEAT)]);
+    assert_eq!(world.pass(TICK), [(TICK, Action::Close(CloseReason::Silent))]);
+    world.reopened();
+}
+
+#[test]
+fn a_silent_broker_gets_no_disconnect() {
+    let mut world = World::registered();
+    let happened = world.pass(3 * INTERVAL);
+    assert!(happened.iter().all(|(_, action)| *action != DISCONNECT), "{happened:?}");
+}
+
+#[test]
+fn every_message_counts_as_heard() {
+    let mut world = World::registered();
+    world.advance(3 * INTERVAL - TICK);
+    assert_eq!(world.request("c1"), [run("c1")]);
+    world.advance(3 * INTERVAL - TICK);
+    world.heartbeat();
+    world.advance(3 * INTERVAL - TICK);
+    assert_eq!(world.timeout(), [HEARTBEAT]);
+    world.advance(TICK);
+    assert_eq!(world.timeout(), [Action::Close(CloseReason::Silent)]);
+}
+
+#[test]
+fn a_busy_place_notices_a_silent_broker_too() {
+    let mut world = World::busy();
+    let happened = world.pass(3 * INTERVAL);
+    assert_eq!(happened.last(), Some(&(3 * INTERVAL, Action::Close(CloseReason::Silent))));
+}
+
+#[test]
+fn parts_and_the_final_go_to_whoever_asked() {
+    let mut world = World::busy();
+    assert_eq!(world.handle(Event::Partial(Body::from("1"))), [partial("c1", "1")]);
+    assert_eq!(world.handle(Event::Partial(Body::from("2"))), [partial("c1", "2")]);
+    assert_eq!(world.handle(done()), [final_("c1", "done")]);
+    assert_eq!(world.request("c2"), [run("c2")]);
+    assert_eq!(world.handle(done()), [final_("c2", "done")]);
+}
+
+#[test]
+fn nothing_follows_the_final() {
+    let mut world = World::busy();
+    assert_eq!(world.handle(done()), [final_("c1", "done")]);
+    assert_eq!(world.handle(Event::Partial(Body::from("p"))), []);
+    assert_eq!(world.handle(done()), []);
+}
+
+#[test]
+fn after_disconnect_it_comes_back_on_a_new_socket() {
+    let mut world = World::registered();
+    assert!(world.rejected() <= TIMING.reconnect_min);
+    world.reopened();
+    assert_eq!(world.request("c1"), [run("c1")]);
+}
+
+#[test]
+fn an_invalid_message_ends_the_connection_with_disconnect() {
+    let mut world = World::busy();
+    let lost = world.handle(Event::Invalid);
+    assert_eq!(lost, [DISCONNECT, Action::Close(CloseReason::Invalid)]);
+    assert_eq!(world.handle(done()), [Action::Late { client: client("c1") }]);
+    world.reopened();
+}
+
+#[test]
+fn a_second_request_to_a_busy_place_ends_the_connection_with_disconnect() {
+    let mut world = World::busy();
+    let lost = world.request("c2");
+    assert_eq!(lost, [DISCONNECT, Action::Close(CloseReason::Unexpected)]);
+}
+
+#[test]
+fn messages_of_a_socket_that_was_closed_change_nothing() {
+    let mut world = World::registered();
+    world.rejected();
+    let wait = world.wait();
+    assert_eq!(world.request("c1"), []);
+    assert_eq!(world.message(FromBroker::Disconnect), []);
+    assert_eq!(world.handle(Event::Invalid), []);
+    assert_eq!(world.wait(), wait);
+}
+
+#[test]
+fn a_place_whose_handler_still_runs_registers_only_after_it_has_ended() {
+    for end in [done(), Event::Unstarted] {
+        let mut world = World::busy();
+        assert_eq!(
+            world.message(FromBroker::Disconnect),
+            [Action::Close(CloseReason::Disconnected)]
+        );
+        assert_eq!(world.pass(1000 * INTERVAL), []);
+        assert_eq!(world.handle(Event::Partial(Body::from("p"))), []);
+        let dropped = world.handle(end.clone());
+        match end {
+            Event::Final(_) => assert_eq!(dropped, [Action::Late { client: client("c1") }]),
+            _ => assert_eq!(dropped, []),
+        }
+        assert_eq!(world.pass(Duration::ZERO).len(), 2, "READY follows at once");
+    }
+}
+
+#[test]
+fn a_handler_that_ends_during_the_back_off_does_not_shorten_it() {
+    let mut world = World::busy();
+    world.message(FromBroker::Disconnect);
+    world.handle(done());
+    assert!(world.wait() >= TIMING.reconnect_min / 2);
+}
+
+#[test]
+fn the_back_off_doubles_up_to_its_limit_and_half_of_it_is_chance() {
+    for seed in 0..100 {
+        let mut world = World::seeded(seed);
+        world.timeout();
+        for longest in [100, 200, 400, 800, 1600, 3200, 3200, 3200] {
+            let longest = Duration::from_millis(longest);
+            let wait = world.rejected();
+            assert!(wait >= longest / 2 && wait <= longest, "{wait:?} of {longest:?}");
+            world.reopened();
+        }
+    }
+}
+
+#[test]
+fn a_thousand_losses_do_not_overflow_the_back_off() {
+    let mut world = World::registered();
+    for _ in 0..1000 {
+        assert!(world.rejected() <= TIMING.reconnect_max);
+        world.reopened();
+    }
+}
+
+#[test]
+fn two_places_do_not_come_back_at_the_same_moment() {
+    let waits: Vec<_> = (0..100)
+        .map(|seed| {
+            let mut world = World::seeded(seed);
+            world.timeout();
+            world.rejected()
+        })
+        .collect();
+    let different: std::collections::HashSet<_> = waits.iter().collect();
+    assert!(different.len() > 90, "{} of 100 differ", different.len());
+}
+
+#[test]
+fn equal_seeds_and_histories_give_equal_waits() {
+    let waits = |seed| {
+        let mut world = World::seeded(seed);
+        world.timeout();
+        [(); 5].map(|()| {
+            let wait = world.rejected();
+            world.reopened();
+            wait
+        })
+    };
+    assert_eq!(waits(7), waits(7));
+    assert_ne!(waits(7), waits(8));
+}
+
+#[test]
+fn the_back_off_starts_anew_once_the_broker_was_heard_for_a_while() {
+    let mut world = World::registered();
+    for _ in 0..5 {
+        world.rejected();
+        world.reopened();
+    }
+    world.advance(INTERVAL);
+    world.heartbeat();
+    assert!(world.rejected() > TIMING.reconnect_min, "an interval is not a while");
+    world.reopened();
+    for _ in 0..3 {
+        world.advance(INTERVAL);
+        world.heartbeat();
+    }
+    assert!(world.rejected() <= TIMING.reconnect_min);
+}
+
+#[test]
+fn silence_does_not_count_as_having_heard_the_broker() {
+    let mut world = World::registered();
+    for longest in [100, 200, 400] {
+        world.pass(3 * INTERVAL);
+        assert!(world.wait() > Duration::from_millis(longest) / 2 - TICK);
+        world.reopened();
+    }
+}
+
+#[test]
+fn a_socket_that_cannot_be_opened_is_tried_again_later() {
+    let mut world = World::new();
+    assert_eq!(world.timeout(), [Action::Open, ready()]);
+    assert_eq!(world.handle(Event::Refused), [Action::Close(CloseReason::Refused)]);
+    assert!(world.wait() >= TIMING.reconnect_min / 2);
+    world.reopened();
+}
+
+#[test]
+fn after_a_suspension_a_silent_broker_gets_one_more_term() {
+    let mut world = World::registered();
+    world.advance(100 * INTERVAL);
+    assert_eq!(world.handle(Event::Suspended), []);
+    assert_eq!(world.timeout(), [HEARTBEAT], "one, not a hundred");
+    let happened = world.pass(3 * INTERVAL - TICK);
+    assert_eq!(happened, [(INTERVAL, HEARTBEAT), (2 * INTERVAL, HEARTBEAT)]);
+    assert_eq!(world.pass(TICK), [(TICK, Action::Close(CloseReason::Silent))]);
+}
+
+#[test]
+fn a_loop_that_is_always_late_still_notices_a_dead_broker() {
+    let mut world = World::registered();
+    world.advance(2 * INTERVAL);
+    world.handle(Event::Suspended);
+    world.timeout();
+    world.advance(3 * INTERVAL);
+    world.handle(Event::Suspended);
+    assert_eq!(world.timeout(), [Action::Close(CloseReason::Silent)]);
+}
+
+#[test]
+fn a_broker_heard_after_a_suspension_is_excused_again_the_next_time() {
+    let mut world = World::registered();
+    for _ in 0..3 {
+        world.advance(100 * INTERVAL);
+        world.handle(Event::Suspended);
+        assert_eq!(world.timeout(), [HEARTBEAT]);
+        world.heartbeat();
+    }
+}
+
+#[test]
+fn draining_an_idle_place_says_disconnect_at_once() {
+    let mut world = World::registered();
+    let left = world.handle(Event::Drain);
+    assert_eq!(left, [DISCONNECT, Action::Close(CloseReason::Stopped)]);
+    assert!(world.dialog.is_closed());
+    assert_eq!(world.dialog.poll_timeout(), None);
+    assert_eq!(world.request("c1"), []);
+}
+
+#[test]
+fn draining_a_busy_place_lets_it_answer_first() {
+    let mut world = World::busy();
+    assert_eq!(world.handle(Event::Drain), []);
+    assert_eq!(world.pass(INTERVAL), [(INTERVAL, HEARTBEAT)]);
+    assert_eq!(world.handle(Event::Partial(Body::from("p"))), [partial("c1", "p")]);
+    assert_eq!(
+        world.handle(done()),
+        [final_("c1", "done"), DISCONNECT, Action::Close(CloseReason::Stopped)]
+    );
+    assert!(world.dialog.is_closed());
+}
+
+#[test]
+fn a_place_that_waits_to_come_back_does_not_once_it_drains() {
+    let mut world = World::registered();
+    world.rejected();
+    assert_eq!(world.handle(Event::Drain), []);
+    assert!(world.dialog.is_closed());
+    assert_eq!(world.pass(1000 * INTERVAL), []);
+}
+
+#[test]
+fn a_place_that_never_began_leaves_without_a_word() {
+    let mut world = World::new();
+    assert_eq!(world.handle(Event::Drain), []);
+    assert!(world.dialog.is_closed());
+    assert_eq!(world.timeout(), []);
+}
+
+#[test]
+fn a_broker_lost_while_draining_is_not_come_back_to() {
+    let mut world = World::busy();
+    world.handle(Event::Drain);
+    world.message(FromBroker::Disconnect);
+    assert!(!world.dialog.is_closed(), "its handler still runs");
+    assert_eq!(world.handle(done()), [Action::Late { client: client("c1") }]);
+    assert!(world.dialog.is_closed());
+}
+
+#[test]
+fn stopping_says_disconnect_whatever_runs() {
+    let mut world = World::busy();
+    let left = world.handle(Event::Stop);
+    assert_eq!(left, [DISCONNECT, Action::Close(CloseReason::Stopped)]);
+    assert!(world.dialog.is_closed());
+    assert_eq!(world.handle(Event::Partial(Body::from("p"))), []);
+    assert_eq!(world.handle(done()), [Action::Late { client: client("c1") }]);
+}
+
+#[test]
+fn a_request_that_nobody_will_begin_is_given_back_by_disconnect() {
+    let mut world = World::busy();
+    let left = world.handle(Event::Unstarted);
+    assert_eq!(left, [DISCONNECT, Action::Close(CloseReason::Stopped)]);
+    assert!(world.dialog.is_closed());
+}
+
+/// Two thousand random histories of a hundred events; after every event, what must
+/// hold of any dialog.
+#[test]
+fn no_history_breaks_the_protocol() {
+    for seed in 0..2000 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut world = World::seeded(seed);
+        let (mut is_open, mut has_request) = (false, false);
+        for step in 0..100 {
+            world.advance(Duration::from_millis(random.u64(0..1500)));
+            let actions = match random.u8(0..20) {
+                0..6 => world.timeout(),
+                6..9 => world.message(FromBroker::Heartbeat),
+                9..12 => world.request("c"),
+                12 => world.message(FromBroker::Disconnect),
+                13 => world.handle(Event::Invalid),
+                14 => world.handle(Event::Refused),
+                15 => world.handle(Event::Suspended),
+                16 => world.handle(Event::Partial(Body::from("p"))),
+                17 | 18 => world.handle(done()),
+                _ if random.u8(0..50) == 0 => world.handle(Event::Drain),
+                _ => Vec::new(),
+            };
+            for (place, action) in actions.iter().enumerate() {
+                let at = format!("seed {seed}, step {step}: {action:?}");
+                match action {
+                    Action::Open => {
+                        assert!(!is_open && !has_request, "{at}");
+                        assert_eq!(actions.get(place + 1), Some(&ready()), "{at}");
+                        is_open = true;
+                    }
+                    Action::Run { .. } => {
+                        assert!(is_open && !has_request, "{at}");
+                        has_request = true;
+                    }
+                    Action::Send(ToBroker::Ready { .. }) => {
+                        assert_eq!(place.checked_sub(1).map(|i| &actions[i]), Some(&Action::Open));
+                    }
+                    Action::Send(ToBroker::Partial { .. }) => {
+                        assert!(is_open && has_request, "{at}");
+                    }
+                    Action::Send(ToBroker::Final { .. }) => {
+                        assert!(is_open && has_request, "{at}");
+                        has_request = false;
+                    }
+                    Action::Late { .. } => {
+                        assert!(has_request, "{at}");
+                        has_request = false;
+                    }
+                    Action::Send(ToBroker::Heartbeat) => assert!(is_open, "{at}"),
+                    Action::Send(ToBroker::Disconnect) => {
+                        assert!(matches!(actions.get(place + 1), Some(Action::Close(_))), "{at}");
+                    }
+                    Action::Close(_) => {
+                        assert!(is_open, "{at}");
+                        is_open = false;
+                    }
+                }
+            }
+            assert!(!(world.dialog.is_closed() && is_open), "seed {seed}, step {step}");
+        }
+    }
+}

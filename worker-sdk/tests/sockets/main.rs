@@ -1,0 +1,10 @@
+//! Workers at real sockets, against a bare ROUTER that plays the broker and looks
+//! at exact frames. Rules of time are tried in `tests/dialog.rs` instead; here
+//! intervals are either so long that they never pass or waited for by what follows
+//! from them.
+
+mod answers;
+mod broker;
+mod ending;
+mod inbox;
+mod recovery;
