@@ -62,14 +62,14 @@ fn the_terminals_of_the_readme_print_what_it_says() {
 
     let worker = Process::start(&mut built("examples/echo"));
     let serving = worker.line().expect("the worker says that it serves");
-    assert_eq!(
-        serving,
-        printed(&readme, "cargo run --release -p majordomo-worker --example echo")
-    );
+    assert_eq!(serving, printed(&readme, "cargo run --release -p majordomo-worker --example echo"));
 
     let client = Process::start(&mut built("examples/request"));
     let reply = client.line().unwrap_or_else(|| panic!("no reply: {}", client.log()));
-    assert_eq!(reply, printed(&readme, "cargo run --release -p majordomo-client --example request"));
+    assert_eq!(
+        reply,
+        printed(&readme, "cargo run --release -p majordomo-client --example request")
+    );
 
     let counting = Process::start(built("majordomo").args(["work", "count", "--", "wc", "-w"]));
     let file = repository().join("LICENSE-MIT");
