@@ -106,9 +106,10 @@ pub use error::{Closed, Error, PartialError};
 pub use handler::{FAILURE_CODE, FAILURE_TEXT_BYTES_MAX, Handler, HandlerError, Service, failure};
 pub use inbox::Inbox;
 pub use request::{Finished, Request, Responder};
-pub use settings::BROKER_DEFAULT;
 pub use stop::{StopHandle, StopSignal};
 pub use worker::{RunningWorker, StopReason, Worker, WorkerBuilder};
 
 #[doc(no_inline)]
-pub use majordomo_protocol::{Body, ClientAddress, InvalidEndpoint, ServiceName, Version};
+pub use majordomo_protocol::{
+    Body, ClientAddress, ENDPOINT_DEFAULT, InvalidEndpoint, ServiceName, Version,
+};

@@ -11,9 +11,6 @@ use crate::dialog::Timing;
 use crate::error::Error;
 use crate::handler::Service;
 
-/// The broker of a worker that names none.
-pub const BROKER_DEFAULT: &str = ENDPOINT_DEFAULT;
-
 /// What [`WorkerBuilder`](crate::WorkerBuilder) sets, except services.
 #[derive(Clone)]
 pub(crate) struct Settings {
@@ -69,7 +66,7 @@ impl Settings {
             endpoints.push(endpoint);
         }
         if endpoints.is_empty() {
-            endpoints.push(Endpoint::to_connect(BROKER_DEFAULT)?);
+            endpoints.push(Endpoint::to_connect(ENDPOINT_DEFAULT)?);
         }
         within("broker", endpoints.len(), 1, 64, "must be given at most 64 times")?;
         Ok(endpoints)
@@ -178,7 +175,7 @@ mod tests {
     fn the_defaults_are_accepted_and_name_the_default_broker() {
         let (brokers, names) = Settings::default().check(&services()).unwrap();
         assert_eq!(names, [ServiceName::new("echo").unwrap()]);
-        assert_eq!(brokers.iter().map(Endpoint::as_str).collect::<Vec<_>>(), [BROKER_DEFAULT]);
+        assert_eq!(brokers.iter().map(Endpoint::as_str).collect::<Vec<_>>(), [ENDPOINT_DEFAULT]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl WorkerBuilder {
     ///
     /// `tcp://HOST:PORT`, `ipc://PATH`, or `inproc://NAME` together with
     /// [`WorkerBuilder::context`]; up to 64. Without any:
-    /// [`BROKER_DEFAULT`](crate::BROKER_DEFAULT).
+    /// [`ENDPOINT_DEFAULT`](crate::ENDPOINT_DEFAULT).
     pub fn broker(mut self, endpoint: impl Into<String>) -> Self {
         self.settings.brokers.push(endpoint.into());
         self
