@@ -56,7 +56,7 @@ fn is_wrong_usage(error: &anyhow::Error) -> bool {
             error.downcast_ref(),
             Some(Client::ServiceName(_) | Client::Setting { .. } | Client::Endpoint(_))
         )
-        || matches!(error.downcast_ref(), Some(Worker::Setting { .. }))
+        || matches!(error.downcast_ref(), Some(Worker::Setting { .. } | Worker::Endpoint(_)))
 }
 
 /// Nobody reads standard output any more, which is no failure of ours.

@@ -65,7 +65,7 @@ fn say(text: &str) {
 
 fn announcement(work: &Work, brokers: &[String]) -> String {
     let at = match brokers {
-        [] => majordomo_worker::BROKER_DEFAULT.to_owned(),
+        [] => majordomo_worker::ENDPOINT_DEFAULT.to_owned(),
         brokers => brokers.join(" "),
     };
     format!("serving {} at {at}, {} at once", work.service, work.concurrency)

@@ -37,9 +37,10 @@ fn failed(call: &'static str) -> impl FnOnce(zmq::Error) -> Failed {
 }
 
 pub(crate) struct Connection {
+    /// Before its monitor, so that it is closed first.
     socket: zmq::Socket,
     /// Tells of the connection; none for inproc, where there is nothing to tell.
-    monitor: Option<zmq::Socket>,
+    monitor: Option<Monitor>,
     endpoint: String,
     /// Whether the connection has been complete.
     established: bool,
@@ -85,7 +86,7 @@ impl Connection {
         }
         let monitor = match inproc {
             true => None,
-            false => Some(monitor(context, &socket).map_err(failed("monitor a socket"))?),
+            false => Some(Monitor::of(&socket, context).map_err(failed("monitor a socket"))?),
         };
         socket.connect(endpoint).map_err(failed("connect"))?;
         Ok(Connection {
@@ -122,17 +123,9 @@ impl Connection {
     fn read_monitor(&mut self) -> Result<(), Failed> {
         let Some(monitor) = &self.monitor else { return Ok(()) };
         loop {
-            match receive(monitor) {
-                Ok(frames) => match frames.first().map(|frame| &frame[..]) {
-                    // An event is two bytes in the machine's order, and a value.
-                    Some([low, high, ..])
-                        if u16::from_ne_bytes([*low, *high])
-                            == SocketEvent::HANDSHAKE_SUCCEEDED.to_raw() =>
-                    {
-                        self.established = true;
-                    }
-                    _ => self.broken = true,
-                },
+            match monitor.event() {
+                Ok(Some(SocketEvent::HANDSHAKE_SUCCEEDED)) => self.established = true,
+                Ok(_) => self.broken = true,
                 Err(zmq::Error::EAGAIN) => return Ok(()),
                 Err(error) => return Err(failed("read the monitor")(error)),
             }
@@ -195,27 +188,76 @@ impl Connection {
     pub(crate) fn wait(&self, left: Duration) -> Result<(), Failed> {
         let socket = self.socket.as_poll_item(zmq::POLLIN);
         match &self.monitor {
-            Some(monitor) => poll(&mut [socket, monitor.as_poll_item(zmq::POLLIN)], left),
+            Some(monitor) => poll(&mut [socket, monitor.0.as_poll_item(zmq::POLLIN)], left),
             None => poll(&mut [socket], left.min(LOOK)),
         }
     }
 }
 
-/// A socket that tells when the connection of `socket` completes and breaks.
-fn monitor(context: &zmq::Context, socket: &zmq::Socket) -> zmq::Result<zmq::Socket> {
-    static OPENED: AtomicU64 = AtomicU64::new(0);
-    let number = OPENED.fetch_add(1, Ordering::Relaxed);
-    let name = format!("inproc://majordomo-client-monitor-{number}");
-    // CONNECT_RETRIED: an attempt failed. So a socket has few events in its life,
-    // and its monitor never fills, which would stop ZeroMQ's thread.
-    let events =
-        [SocketEvent::HANDSHAKE_SUCCEEDED, SocketEvent::DISCONNECTED, SocketEvent::CONNECT_RETRIED];
-    let mask = events.iter().fold(0, |mask, event| mask | i32::from(event.to_raw()));
-    socket.monitor(&name, mask)?;
-    let monitor = context.socket(zmq::PAIR)?;
-    monitor.set_linger(0)?;
-    monitor.connect(&name)?;
-    Ok(monitor)
+/// A socket that tells when the connection of another one completes and breaks.
+///
+/// ZeroMQ's thread waits for ever to tell an event when nobody is there any more to
+/// be told, and with it everything in its context. So the monitor outlives the socket
+/// that it tells of.
+struct Monitor(zmq::Socket);
+
+/// What a monitor tells. CONNECT_RETRIED: an attempt failed. So a socket has few events
+/// in its life, and its monitor never fills, which would stop ZeroMQ's thread too.
+/// MONITOR_STOPPED: the socket is gone, and nothing more will be told.
+const EVENTS: [SocketEvent; 4] = [
+    SocketEvent::HANDSHAKE_SUCCEEDED,
+    SocketEvent::DISCONNECTED,
+    SocketEvent::CONNECT_RETRIED,
+    SocketEvent::MONITOR_STOPPED,
+];
+
+/// How long to wait for a closed socket to be gone; ZeroMQ's threads see to that as
+/// soon as they run.
+const GONE_MAX: Duration = Duration::from_secs(1);
+
+impl Monitor {
+    fn of(socket: &zmq::Socket, context: &zmq::Context) -> zmq::Result<Self> {
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        let number = OPENED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("inproc://majordomo-client-monitor-{number}");
+        // First, since nothing may fail once the socket is monitored.
+        let monitor = context.socket(zmq::PAIR)?;
+        monitor.set_linger(0)?;
+        socket.monitor(
+            &name,
+            EVENTS.iter().fold(0, |mask, event| mask | i32::from(event.to_raw())),
+        )?;
+        monitor.connect(&name)?;
+        Ok(Monitor(monitor))
+    }
+
+    /// The next event, `None` for one of no interest; EAGAIN when nothing is told.
+    fn event(&self) -> zmq::Result<Option<SocketEvent>> {
+        let frames = receive(&self.0)?;
+        // An event is two bytes in the machine's order, and a value.
+        let Some([low, high, ..]) = frames.first().map(|frame| &frame[..]) else { return Ok(None) };
+        let event = u16::from_ne_bytes([*low, *high]);
+        Ok(EVENTS.into_iter().find(|known| known.to_raw() == event))
+    }
+}
+
+impl Drop for Monitor {
+    /// Waits until the socket, which was closed just before, is gone.
+    fn drop(&mut self) {
+        let poll_ms = 10;
+        let mut polls = GONE_MAX.as_millis() / poll_ms as u128;
+        loop {
+            match self.event() {
+                Ok(Some(SocketEvent::MONITOR_STOPPED)) => return,
+                Ok(_) => {}
+                Err(zmq::Error::EAGAIN) if polls > 0 => {
+                    polls -= 1;
+                    let _ = self.0.poll(zmq::POLLIN, poll_ms);
+                }
+                Err(_) => return,
+            }
+        }
+    }
 }
 
 /// Receives all frames of a message, or EAGAIN when none is there.

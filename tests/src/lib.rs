@@ -1,1 +1,32 @@
+//! What the tests of the system as a whole are made of: the real broker as a
+//! process, bare peers that send and expect exact frames, and the broker's own
+//! report to wait for.
 //!
+//! Everything here panics when something is not as expected: that fails the test.
+//! Nothing here uses an SDK or the codecs of `majordomo-protocol`, so that a fault
+//! in those cannot hide itself.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`spawn`] | the broker's process, and other runs of its binary |
+//! | [`process`] | any child process: its lines, signals, end |
+//! | [`wire`] | every message of both versions as frames, from the RFCs' tables |
+//! | [`raw`] | a bare socket that sends and expects exact frames |
+//! | [`worker`] | a bare worker, and one that echoes on a thread of its own |
+//! | [`report`] | what `mmi.broker` says, and waiting until it says something |
+//! | [`garbage`] | messages that no peer may send, and the counter of each |
+//! | [`limit`] | how long to wait for what must happen |
+
+pub mod garbage;
+pub mod limit;
+pub mod process;
+pub mod raw;
+pub mod report;
+pub mod spawn;
+pub mod wire;
+pub mod worker;
+
+/// The listings of the guide, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide.md")]
+pub struct Guide;

@@ -43,7 +43,7 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         (&["work", "x", "cat"], "<SERVICE> -- <COMMAND>..."),
         (&["work", "x", "-n", "0", "--", "cat"], "concurrency is 0: must be between 1"),
         (&["work", "mmi.x", "--", "cat"], "must not begin with mmi."),
-        (&["work", "x", "--broker", "here", "--", "cat"], "broker is here: must begin"),
+        (&["work", "x", "--broker", "here", "--", "cat"], "endpoint \"here\" has no transport"),
         (&["status", "x", "--json"], "cannot be used with"),
         (&["status", "--watch=0"], "--watch is 0ns: it must be 100ms or more"),
         (&["completions", "ksh"], "[possible values: bash"),
