@@ -174,7 +174,7 @@ impl Connection {
     /// and for room to send if that is `wanted`.
     pub(crate) fn poll_items(&self, wanted: bool) -> impl Iterator<Item = zmq::PollItem<'_>> {
         let events = if wanted { zmq::POLLIN | zmq::POLLOUT } else { zmq::POLLIN };
-        let monitor = self.monitor.iter().map(|monitor| monitor.as_poll_item(zmq::POLLIN));
+        let monitor = self.monitor.iter().map(|monitor| monitor.0.as_poll_item(zmq::POLLIN));
         std::iter::once(self.socket.as_poll_item(events)).chain(monitor)
     }
 
