@@ -44,7 +44,12 @@ fn builder(config: &Config) -> env_logger::Builder {
         builder.filter(Some(trace::TARGET), LevelFilter::Trace);
     }
     match config.log_format() {
-        LogFormat::Text => builder.format_timestamp_millis(),
+        LogFormat::Text => {
+            let fields = |out: &mut env_logger::fmt::Formatter, source: &dyn kv::Source| {
+                source.visit(&mut TextFields(out)).map_err(io::Error::other)
+            };
+            builder.format_timestamp_millis().format_key_values(fields)
+        }
         LogFormat::Json => builder.format(|out, record| {
             let time = out.timestamp_millis().to_string();
             write_json(out, time, record)
@@ -71,6 +76,23 @@ fn parse_directive(directive: &str) -> Option<(Option<&str>, LevelFilter)> {
         Some((target, level)) if is_target(target) => Some((Some(target), level.parse().ok()?)),
         Some(_) => None,
         None => Some((None, directive.parse().ok()?)),
+    }
+}
+
+/// Writes ` key=value` for each. A value that could be taken for more than that is
+/// quoted: peers choose the names of services.
+struct TextFields<'a, W>(&'a mut W);
+
+impl<'kvs, W: Write> VisitSource<'kvs> for TextFields<'_, W> {
+    fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
+        let value = value.to_string();
+        let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '=');
+        let written = if !value.is_empty() && value.chars().all(is_plain) {
+            write!(self.0, " {key}={value}")
+        } else {
+            write!(self.0, " {key}={value:?}")
+        };
+        written.map_err(kv::Error::from)
     }
 }
 
@@ -152,6 +174,7 @@ mod tests {
             builder(&config).target(env_logger::Target::Pipe(Box::new(sink.clone()))).build();
         let fields = [
             ("broker", kv::Value::from("tcp://*:1")),
+            ("service", kv::Value::from("a reason=ok")),
             ("waiting", kv::Value::from(3_u64)),
             ("change", kv::Value::from(-2)),
             ("live", kv::Value::from(true)),
@@ -177,7 +200,7 @@ mod tests {
         assert_eq!(
             rest,
             "INFO  majordomo_broker::server] two\n    \"lines\" \
-             broker=tcp://*:1 waiting=3 change=-2 live=true message=mine\n"
+             broker=tcp://*:1 service=\"a reason=ok\" waiting=3 change=-2 live=true message=mine\n"
         );
     }
 
@@ -191,7 +214,7 @@ mod tests {
         assert!(time.ends_with("Z\"") && time.contains('T'), "{time}");
         let expected = serde_json::json!({
             "level": "WARN", "target": "majordomo_broker", "message": "two\n\"lines\"",
-            "broker": "tcp://*:1", "waiting": 3, "change": -2, "live": true, "message_": "mine",
+            "broker": "tcp://*:1", "service": "a reason=ok", "waiting": 3, "change": -2, "live": true, "message_": "mine",
         });
         assert_eq!(Value::Object(object), expected);
     }

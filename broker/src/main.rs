@@ -19,10 +19,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(WRONG_USAGE, error.into()),
     };
     let done = match command {
-        Command::Print(text) => {
-            print(&text);
-            Ok(())
-        }
+        Command::Print(text) => print(&text).context("cannot write"),
         Command::Run(config) => run(&config),
     };
     match done {
@@ -35,7 +32,8 @@ fn run(config: &Config) -> anyhow::Result<()> {
     logging::init(config).context("cannot set up logging")?;
     let server = Server::bind(config)?;
     server.stop_handle().stop_on_signals().context("cannot handle signals")?;
-    print(&format!("{NAME}: ready on {}\n", server.endpoints().join(" ")));
+    // Nobody who reads it is no reason not to serve.
+    let _ = print(&format!("{NAME}: ready on {}\n", server.endpoints().join(" ")));
     let counters = server.run()?;
     log::info!(
         requests = counters.requests_received, answered = counters.requests_answered;
@@ -44,14 +42,17 @@ fn run(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A reader that has gone away is no reason to stop a broker.
-fn print(text: &str) {
+/// Writes to standard output. A reader that has gone away is no failure.
+fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }
 
 fn fail(code: u8, error: anyhow::Error) -> ExitCode {
-    // As `print`: if nobody reads this, the exit code still says it.
+    // If nobody reads this, the exit code still says it.
     let _ = writeln!(std::io::stderr(), "{NAME}: {error:#}");
     ExitCode::from(code)
 }

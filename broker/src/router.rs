@@ -42,7 +42,10 @@ impl Router {
         socket.set_backlog(config.backlog())?;
         socket.set_rcvhwm(config.receive_queue_max())?;
         socket.set_sndhwm(config.send_queue_max())?;
-        socket.set_maxmsgsize(i64::try_from(config.message_bytes_max()).unwrap_or(i64::MAX))?;
+        // A frame above it ends the connection unseen; up to it, it is dropped here, and
+        // can be counted.
+        let frame_bytes_max = config.message_bytes_max().saturating_mul(2);
+        socket.set_maxmsgsize(i64::try_from(frame_bytes_max).unwrap_or(i64::MAX))?;
         socket.set_ipv6(config.bind().iter().any(Endpoint::is_ipv6))?;
         // Dead hosts are noticed by heartbeats; this frees their connections.
         socket.set_tcp_keepalive(1)?;

@@ -263,7 +263,7 @@ the group that are left when it has ended are killed, and all of them when a lim
 
 SIGTERM or SIGINT stops the worker: it takes no new request and finishes what runs, for
 --drain-limit at most. A second one kills what runs; the broker gives those requests to other
-workers.";
+workers. SIGKILL leaves the commands that run to themselves.";
 
 /// Make any program a worker: requests on its standard input, replies from its output.
 #[derive(Args, Debug)]

@@ -23,15 +23,15 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 /// Bytes of output that are handed on at once.
-const PIECE_BYTES_MAX: u64 = 64 * 1024;
+const PIECE_BYTES_MAX: usize = 64 * 1024;
 
 /// The most of a command's errors that a failure tells: its end. With the exit code
 /// before it, it stays below the limit that the worker SDK has for such a text.
 const ERRORS_BYTES_MAX: usize = 900;
 
-/// How long a command that has ended may be outlived by its errors: a process that
-/// left its group may hold them open.
-const ERRORS_WAIT: Duration = Duration::from_millis(200);
+/// How long a command that has ended may be outlived by its output and its errors: a
+/// process that left its group may hold them open.
+const OPEN_MAX: Duration = Duration::from_millis(200);
 
 /// A program that exists, and its arguments.
 #[derive(Debug)]
@@ -191,8 +191,9 @@ impl<'a> Task<'a> {
         spawn("wait", Box::new(wait))
     }
 
-    /// Hands on the output, until the command has ended and nobody can write to its
-    /// output any more. `remaining` is the time it has left, if there is a limit.
+    /// Hands on the output, until the command has ended and all it wrote has come.
+    /// What it left running in its group is killed then. `remaining` is the time it has
+    /// left, if there is a limit.
     ///
     /// # Errors
     ///
@@ -207,7 +208,8 @@ impl<'a> Task<'a> {
         let mut errors = Vec::new();
         let mut bytes = 0usize;
         while writing || running {
-            match self.next(remaining()) {
+            let left = if running { remaining() } else { Some(OPEN_MAX) };
+            match self.next(left) {
                 Ok(Event::Output(piece)) => {
                     self.check(&mut bytes, &piece)?;
                     take(piece)?;
@@ -215,7 +217,12 @@ impl<'a> Task<'a> {
                 Ok(Event::OutputEnd) => writing = false,
                 Ok(Event::Errors(piece)) => keep_end(&mut errors, &piece),
                 Ok(Event::ErrorsEnd) => erring = false,
-                Ok(Event::Exited) => running = false,
+                Ok(Event::Exited) => {
+                    running = false;
+                    self.children.end(Pid::from_child(&self.child));
+                }
+                // Somebody who left the group holds the output open.
+                Err(RecvTimeoutError::Timeout) if !running => break,
                 Err(RecvTimeoutError::Timeout) => {
                     bail!("time limit passed: the command was killed")
                 }
@@ -228,7 +235,7 @@ impl<'a> Task<'a> {
             return Ok(());
         }
         while erring {
-            match self.next(Some(ERRORS_WAIT)) {
+            match self.next(Some(OPEN_MAX)) {
                 Ok(Event::Errors(piece)) => keep_end(&mut errors, &piece),
                 Ok(_) | Err(_) => erring = false,
             }
@@ -276,18 +283,27 @@ impl Drop for Task<'_> {
 
 /// Sends the output in pieces, until it ends or nobody wants it.
 fn read_output(source: impl Read, output: Output, found: &SyncSender<Event>) {
-    let mut source = BufReader::new(source);
+    let mut source = BufReader::with_capacity(PIECE_BYTES_MAX, source);
     loop {
         let mut piece = Vec::new();
-        // An error is the end of what can be read.
-        let _ = match output {
-            Output::Whole(_) => source.by_ref().take(PIECE_BYTES_MAX).read_to_end(&mut piece),
+        match output {
+            // What is there, without waiting for more: it may never come.
+            Output::Whole(_) => match source.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // An error is the end of what can be read.
+                Err(_) => {}
+                Ok(bytes) => {
+                    piece = bytes.to_vec();
+                    source.consume(piece.len());
+                }
+            },
             Output::Lines(bytes_max) => {
                 // One byte more, so that a line over the limit shows itself.
                 let bytes_max = u64::try_from(bytes_max).unwrap_or(u64::MAX);
-                source.by_ref().take(bytes_max.saturating_add(1)).read_until(b'\n', &mut piece)
+                let mut line = source.by_ref().take(bytes_max.saturating_add(1));
+                let _ = line.read_until(b'\n', &mut piece);
             }
-        };
+        }
         let event = if piece.is_empty() { Event::OutputEnd } else { Event::Output(piece) };
         let is_end = matches!(event, Event::OutputEnd);
         if found.send(event).is_err() || is_end {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::place::{Place, end};
 
 #[test]
@@ -84,6 +86,19 @@ fn what_a_command_leaves_behind_is_ended_with_it() {
     let call = place.command(&["call", "leave"]).spawn().unwrap();
     assert_eq!(fs::read_to_string(held).unwrap(), "left\n");
     end(call).prints("done\n");
+}
+
+#[test]
+fn a_command_that_has_ended_is_not_waited_for_because_of_what_it_left_behind() {
+    let place = Place::new();
+    // Both hold the command's output open, and one of them is in no reach.
+    for script in ["sleep 1000 & echo done", "setsid sleep 1000 & echo done; echo $! >left"] {
+        let _work = place.work(1, &["leave", "--", "sh", "-c", script]);
+        place.run(&["call", "leave"]).prints("done\n");
+    }
+    let left = fs::read_to_string(place.path("left")).unwrap();
+    let left = Pid::from_raw(left.trim().parse().unwrap()).unwrap();
+    kill_process(left, Signal::KILL).unwrap();
 }
 
 #[test]

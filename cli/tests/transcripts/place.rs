@@ -65,10 +65,19 @@ impl Place {
         end(child)
     }
 
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts `majordomo`, to be killed at the end.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Work {
+        Work(Some(self.command(arguments).spawn().unwrap()))
+    }
+
     /// Starts `majordomo work` and waits until its places are registered.
     pub(crate) fn work(&self, places: u64, arguments: &[&str]) -> Work {
         let before = self.report().workers.len() as u64;
-        let work = Work(Some(self.command(&[&["work"], arguments].concat()).spawn().unwrap()));
+        let work = self.start(&[&["work"], arguments].concat());
         self.until(|report| report.workers.len() as u64 == before + places);
         work
     }
@@ -89,10 +98,14 @@ impl Place {
     }
 }
 
-/// A `majordomo work`, killed at the end.
+/// A `majordomo` that goes on, killed at the end.
 pub(crate) struct Work(pub(crate) Option<Child>);
 
 impl Work {
+    pub(crate) fn child(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(self.0.as_ref().unwrap());
         kill_process(pid, signal).unwrap();

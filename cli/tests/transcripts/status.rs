@@ -5,7 +5,7 @@ use std::thread;
 
 use majordomo_client::BrokerReport;
 
-use crate::place::{NOBODY, Place, end};
+use crate::place::{NOBODY, Place};
 
 #[test]
 fn tables_name_services_workers_and_counters() {
@@ -64,27 +64,26 @@ fn json_is_the_report() {
 #[test]
 fn watch_repeats_until_nobody_reads() {
     let place = Place::new();
-    let mut watch = place.command(&["status", "--json", "--watch=100ms"]).spawn().unwrap();
-    let mut reports = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut watch = place.start(&["status", "--json", "--watch=100ms"]);
+    let mut reports = BufReader::new(watch.child().stdout.take().unwrap()).lines();
     let mut next =
         || -> BrokerReport { serde_json::from_str(&reports.next().unwrap().unwrap()).unwrap() };
     assert!(next().uptime_ms <= next().uptime_ms);
     drop(reports);
-    end(watch).prints("");
+    watch.end().prints("");
 }
 
 #[test]
 fn watch_goes_on_without_a_broker() {
     let place = Place::new();
-    let arguments = ["status", "--watch=100ms", "--broker", NOBODY, "--timeout", "50ms"];
-    let mut watch = place.command(&arguments).arg("--tries=1").spawn().unwrap();
-    let errors = BufReader::new(watch.stderr.take().unwrap()).lines();
+    let arguments =
+        ["status", "--watch=100ms", "--broker", NOBODY, "--timeout", "50ms", "--tries=1"];
+    let mut watch = place.start(&arguments);
+    let errors = BufReader::new(watch.child().stderr.take().unwrap()).lines();
     for line in errors.take(2) {
         let expected = format!("majordomo: no broker reached at {NOBODY} (tries: 1)");
         assert_eq!(line.unwrap(), expected);
     }
-    watch.kill().unwrap();
-    watch.wait().unwrap();
 }
 
 #[test]
