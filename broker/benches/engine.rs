@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use majordomo_broker::engine::{Action, Caller, Engine, Event, Payload, Settings};
-use majordomo_protocol::{ClientAddress, PeerId, ServiceName, Version, client, worker};
+use majordomo_protocol::{
+    ClientAddress, Offer, PeerId, ServiceName, Terms, Version, client, worker,
+};
 
 const CLIENTS: usize = 1_000;
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -137,6 +139,10 @@ impl Payload for Shared {
     fn append(&mut self, more: Self) {
         self.0 = self.0.iter().chain(more.0.iter()).copied().collect();
     }
+
+    fn of_texts(texts: &[&str]) -> Self {
+        Shared(Arc::from(texts.concat().as_bytes()))
+    }
 }
 
 /// An engine, and the peers around it.
@@ -172,15 +178,16 @@ impl Broker {
     }
 
     fn register(&mut self, worker: usize, service: usize) {
-        let service = self.services[service].clone();
-        self.say(self.workers[worker].clone(), worker::ToBroker::Ready { service });
+        let (service, offer) = (self.services[service].clone(), Offer::default());
+        self.say(self.workers[worker].clone(), worker::ToBroker::Ready { service, offer });
     }
 
     fn request(&mut self, client: usize, service: usize) {
         let peer = self.clients[client].clone();
-        let caller = Caller { peer, version: Version::V0_2, envelope: None };
+        let caller = Caller { peer, version: Version::V0_2, envelope: None, id: None };
         let (service, body) = (self.services[service].clone(), self.body.clone());
-        let command = client::ToBroker::Request { service, body };
+        let command =
+            client::ToBroker::Request { id: None, service, terms: Terms::default(), body };
         self.waiting += 1;
         self.engine.handle(Event::FromClient { caller, command }, self.now);
         self.act();
@@ -209,7 +216,7 @@ impl Broker {
             match action {
                 Action::ToWorker {
                     worker,
-                    command: worker::FromBroker::Request { client, body },
+                    command: worker::FromBroker::Request { client, body, .. },
                     ..
                 } => {
                     divan::black_box(body);
@@ -238,6 +245,13 @@ fn settings() -> Settings {
         services_idle_max: 100_000,
         workers_max: 100_000,
         clients_max: 100_000,
+        heartbeat_interval_min: INTERVAL,
+        heartbeat_interval_max: INTERVAL,
+        answers_max: 100_000,
+        answers_bytes_max: 64 << 20,
+        answers_kept: EXPIRY,
+        dead_max: 100,
+        error_replies: false,
         instance: 0x5eed_5eed_5eed_5eed,
         follow_requests: false,
     }

@@ -75,7 +75,7 @@ fn all_changed() -> Vec<(&'static Key, String)> {
         "bind" => r#"["ipc:///tmp/m", "tcp://[::1]:*"]"#.to_owned(),
         "log" => r#""warn,majordomo_broker::server=debug""#.to_owned(),
         "log_format" => r#""json""#.to_owned(),
-        "trace" => "true".to_owned(),
+        "trace" | "error_replies" => "true".to_owned(),
         _ => (key.default().as_integer().expect("a number") + 1).to_string(),
     };
     KEYS.iter().map(|key| (key, changed(key))).collect()
@@ -128,6 +128,7 @@ fn every_key_has_a_method_that_gives_its_value() {
         .set("log", "debug")
         .set("log_format", "json")
         .set("trace", true)
+        .set("error_replies", true)
         .build()
         .expect("a valid configuration");
     let place = |name: &str| 2_000 + KEYS.iter().position(|key| key.name() == name).expect(name);
@@ -137,6 +138,8 @@ fn every_key_has_a_method_that_gives_its_value() {
     assert_eq!(config.backlog() as usize, place("backlog"));
     assert_eq!(config.heartbeat_interval(), ms("heartbeat_interval_ms"));
     assert_eq!(config.heartbeat_liveness(), 100);
+    assert_eq!(config.heartbeat_interval_min(), ms("heartbeat_interval_min_ms"));
+    assert_eq!(config.heartbeat_interval_max(), ms("heartbeat_interval_max_ms"));
     assert_eq!(config.request_expiry(), ms("request_expiry_ms"));
     assert_eq!(config.attempts_max(), 1_000);
     assert_eq!(config.shutdown(), ms("shutdown_ms"));
@@ -145,6 +148,11 @@ fn every_key_has_a_method_that_gives_its_value() {
     assert_eq!(config.requests_per_client_max(), place("requests_per_client_max"));
     assert_eq!(config.bytes_max(), 3_001);
     assert_eq!(config.partial_bytes_max(), place("partial_bytes_max"));
+    assert_eq!(config.answers_max(), place("answers_max"));
+    assert_eq!(config.answers_bytes_max(), place("answers_bytes_max"));
+    assert_eq!(config.answers_kept(), ms("answers_kept_ms"));
+    assert_eq!(config.dead_max(), place("dead_max"));
+    assert!(config.error_replies());
     assert_eq!(config.services_max(), 3_002);
     assert_eq!(config.services_idle_max(), place("services_idle_max"));
     assert_eq!(config.workers_max(), place("workers_max"));
@@ -326,9 +334,11 @@ fn contradictions_name_both_keys_values_and_places() {
     assert_eq!(
         bounded,
         [
+            ("heartbeat_interval_min_ms", "heartbeat_interval_max_ms"),
             ("requests_per_service_max", "requests_max"),
             ("requests_per_client_max", "requests_max"),
             ("partial_bytes_max", "bytes_max"),
+            ("answers_bytes_max", "bytes_max"),
             ("services_idle_max", "services_max"),
             ("message_bytes_max", "bytes_max"),
         ]

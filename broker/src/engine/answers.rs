@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-use majordomo_protocol::{Reason, RequestId, ServiceName, Terms, client, code};
+use majordomo_protocol::{Reason, RequestId, ServiceName, client, code};
 
 use super::request::Answer;
 use super::{Action, Caller, Engine, Payload};
@@ -59,6 +59,13 @@ impl<B: Payload> Answers<B> {
         }
     }
 
+    /// Forgets those that are older than this.
+    fn forget_before(&mut self, oldest_kept: Option<Instant>) {
+        while self.order.front().is_some_and(|(at, _)| oldest_kept.is_some_and(|kept| *at < kept)) {
+            self.forget_oldest();
+        }
+    }
+
     /// Asserts what must hold of it.
     pub(super) fn check(&self) {
         assert_eq!(self.by_id.len(), self.order.len());
@@ -101,11 +108,7 @@ impl<B: Payload> Engine<B> {
     /// Keeps the answer for those who ask again.
     pub(super) fn remember(&mut self, id: RequestId, answer: Answer, outcome: &Outcome<B>) {
         let settings = &self.settings;
-        let oldest_kept = self.now.checked_sub(settings.answers_kept);
-        while self.answers.order.front().is_some_and(|(at, _)| oldest_kept.is_some_and(|t| *at < t))
-        {
-            self.answers.forget_oldest();
-        }
+        self.answers.forget_before(self.now.checked_sub(settings.answers_kept));
         let mut kept = match answer {
             Answer::Wanted => Some(outcome.clone()),
             Answer::Unwanted => None,
@@ -141,8 +144,9 @@ impl<B: Payload> Engine<B> {
         &mut self,
         caller: &Caller<B>,
         service: &ServiceName,
-        terms: &Terms,
+        answer: Answer,
     ) -> bool {
+        self.answers.forget_before(self.now.checked_sub(self.settings.answers_kept));
         let Some((kept, _)) = caller.id.and_then(|id| self.answers.by_id.get(&id)) else {
             return false;
         };
@@ -152,7 +156,6 @@ impl<B: Payload> Engine<B> {
             let text = "it ran, and its answer is not kept".to_owned();
             Outcome::Error { reason: Reason { code: code::WORKER_LOST, text }, details: None }
         });
-        let answer = if terms.no_reply { Answer::Unwanted } else { Answer::Wanted };
         self.answer(caller, service, answer, outcome);
         true
     }

@@ -327,9 +327,16 @@ pub enum Dropped {
 }
 
 impl Dropped {
-    /// What a client is told: a code of MDP/1.0 and a text.
-    pub(super) fn reason(self) -> (u16, &'static str) {
+    /// What a client is told: a code of MDP/1.0 and a text. `ran`: a worker had the
+    /// request, so no code may say that it did not run.
+    pub(super) fn reason(self, ran: bool) -> (u16, &'static str) {
         match self {
+            Dropped::Expired | Dropped::NotStarted if ran => {
+                (code::WORKER_LOST, "its worker was lost, and no other was free in time")
+            }
+            Dropped::Stopping if ran => {
+                (code::WORKER_LOST, "its worker was lost, and the broker is shutting down")
+            }
             Dropped::RequestsMax => (code::BUSY, "the broker's queues are full"),
             Dropped::RequestsPerServiceMax => (code::BUSY, "the service's queue is full"),
             Dropped::RequestsPerClientMax => (code::BUSY, "too many requests of this client"),

@@ -16,9 +16,16 @@ use super::{Caller, Engine, Payload, Question};
 /// serves all who ask meanwhile.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The latest report, and when it was made.
-#[derive(Debug, Default)]
-pub(super) struct CachedReport(Option<(Instant, String)>);
+/// The latest report, and when it was made. All who ask meanwhile get the same one, not
+/// a copy each.
+#[derive(Debug)]
+pub(super) struct CachedReport<B>(Option<(Instant, B)>);
+
+impl<B> Default for CachedReport<B> {
+    fn default() -> Self {
+        CachedReport(None)
+    }
+}
 
 impl Question {
     /// What the body of a request to one of the broker's own services asks.
@@ -34,20 +41,19 @@ impl Question {
 impl<B: Payload> Engine<B> {
     pub(super) fn question(&mut self, caller: Caller<B>, service: ServiceName, question: Question) {
         self.counters.mmi_requests += 1;
-        let text = match question {
+        let body = match question {
             Question::Service(name) => {
                 let key = name.and_then(|name| self.services.key(&name));
                 let found = key.is_some_and(|key| self.services[key].workers > 0);
-                if found { mmi::FOUND } else { mmi::NOT_FOUND }.to_owned()
+                B::of_texts(&[if found { mmi::FOUND } else { mmi::NOT_FOUND }])
             }
             Question::Broker => self.cached_report(),
-            Question::Unknown => mmi::NOT_IMPLEMENTED.to_owned(),
+            Question::Unknown => B::of_texts(&[mmi::NOT_IMPLEMENTED]),
         };
-        let outcome = Outcome::Final(B::of_texts(&[&text]));
-        self.answer(&caller, &service, Answer::Wanted, outcome);
+        self.answer(&caller, &service, Answer::Wanted, Outcome::Final(body));
     }
 
-    fn cached_report(&mut self) -> String {
+    fn cached_report(&mut self) -> B {
         if let Some((made, report)) = &self.report.0
             && self.now.duration_since(*made) < REPORT_INTERVAL
         {
@@ -55,6 +61,7 @@ impl<B: Payload> Engine<B> {
         }
         // Strings, numbers and a map with string keys always serialise.
         let report = serde_json::to_string(&self.report()).unwrap_or_default();
+        let report = B::of_texts(&[&report]);
         self.report = CachedReport(Some((self.now, report.clone())));
         report
     }

@@ -30,7 +30,7 @@ mod worker;
 mod workers;
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use majordomo_protocol::{PeerId, RequestId};
 use slotmap::SlotMap;
@@ -56,9 +56,9 @@ pub struct Engine<B> {
     started: Instant,
     /// The latest time it was told.
     now: Instant,
-    /// Set after a time in which nobody drove the engine: until then, nobody's
-    /// silence counts.
-    grace: Option<Instant>,
+    /// When it was driven again after a time in which nobody drove it: no silence from
+    /// before counts.
+    resumed: Option<Instant>,
     shutdown: Shutdown,
     services: Services,
     workers: SlotMap<WorkerKey, Worker>,
@@ -75,7 +75,7 @@ pub struct Engine<B> {
     bytes: usize,
     deadlines: Deadlines,
     counters: Counters,
-    report: mmi::CachedReport,
+    report: mmi::CachedReport<B>,
     actions: VecDeque<Action<B>>,
 }
 
@@ -86,7 +86,7 @@ impl<B: Payload> Engine<B> {
             settings,
             started: now,
             now,
-            grace: None,
+            resumed: None,
             shutdown: Shutdown::No,
             services: Services::default(),
             workers: SlotMap::with_key(),
@@ -174,17 +174,16 @@ impl<B: Payload> Engine<B> {
     }
 
     fn advance(&mut self, now: Instant) {
-        let late = now.saturating_duration_since(self.now) > 2 * self.settings.heartbeat_interval;
-        if late && !self.workers.is_empty() {
-            self.grace = Some(now + self.silence_max());
+        let interval = self.settings.heartbeat_interval;
+        if !self.workers.is_empty()
+            && now.saturating_duration_since(self.now) > 2 * interval
+            // With workers of longer intervals only, it asks for less.
+            && self.poll_timeout().is_some_and(|due| now.saturating_duration_since(due) > interval)
+        {
+            self.resumed = Some(now);
             self.note(Note::Late);
         }
         self.now = self.now.max(now);
-    }
-
-    /// For how long a worker may be silent.
-    fn silence_max(&self) -> Duration {
-        self.settings.heartbeat_interval * self.settings.heartbeat_liveness
     }
 
     fn note(&mut self, note: Note) {

@@ -54,8 +54,7 @@ pub(super) struct Request<B> {
     pub(super) bytes: usize,
     /// How often it was handed to a worker.
     pub(super) attempt: u32,
-    /// Why it lost the workers it had; at most `attempts_max`, but for those it could
-    /// not be sent to.
+    /// Why it lost the workers it had; at most `attempts_max`.
     pub(super) losses: Vec<Gone>,
     pub(super) state: RequestState,
     /// What has come of its reply before the final part.
@@ -88,7 +87,6 @@ pub(super) enum RequestState {
     },
     Running {
         worker: WorkerKey,
-        since: Instant,
     },
     /// It ended for its client, but not for its worker, which holds it until it
     /// answers or is lost. Nobody is to be told.
@@ -102,9 +100,7 @@ impl RequestState {
     pub(super) fn worker(&self) -> Option<WorkerKey> {
         match self {
             RequestState::Waiting { .. } => None,
-            RequestState::Running { worker, .. } | RequestState::Abandoned { worker } => {
-                Some(*worker)
-            }
+            RequestState::Running { worker } | RequestState::Abandoned { worker } => Some(*worker),
         }
     }
 }
@@ -114,7 +110,7 @@ impl RequestState {
 pub(super) enum Reply<B> {
     /// None came.
     None,
-    /// They went to the client.
+    /// They went to the client, if it wanted any.
     Sent,
     /// They are kept, because the client's version has no PARTIAL.
     Kept { parts: B, bytes: usize },

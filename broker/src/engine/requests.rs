@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use majordomo_protocol::{ClientAddress, PeerId, Reason, RequestId, ServiceName, Task, Terms};
-use majordomo_protocol::{Version, client, worker};
+use majordomo_protocol::{
+    ClientAddress, Metadata, PeerId, Reason, RequestId, ServiceName, Task, Terms, Version, client,
+    worker,
+};
 
 use super::answers::Outcome;
 use super::deadline::Due;
@@ -47,14 +49,14 @@ impl<B: Payload> Engine<B> {
 
     fn accept(&mut self, caller: Caller<B>, service: ServiceName, terms: Terms, body: B) {
         self.counters.requests_received += 1;
+        let answer = if terms.no_reply { Answer::Unwanted } else { Answer::Wanted };
         if let Some(id) = caller.id {
             match self.request_keys.get(&id).copied() {
-                Some(key) => return self.join(key, caller),
-                None if self.repeat_answer(&caller, &service, &terms) => return,
+                Some(key) => return self.join(key, caller, answer),
+                None if self.repeat_answer(&caller, &service, answer) => return,
                 None => {}
             }
         }
-        let answer = if terms.no_reply { Answer::Unwanted } else { Answer::Wanted };
         let metadata_bytes = terms.metadata.as_bytes().len();
         let bytes = body.size() + caller.envelope.as_ref().map_or(0, B::size) + metadata_bytes;
         let service_key = match self.admit(&caller.peer, &service, bytes, &terms) {
@@ -92,21 +94,21 @@ impl<B: Payload> Engine<B> {
     }
 
     /// The same request came again while it waits or runs: the answer goes to whoever
-    /// asked last.
-    fn join(&mut self, key: RequestKey, caller: Caller<B>) {
+    /// asked last, if it wants one.
+    fn join(&mut self, key: RequestKey, caller: Caller<B>, answer: Answer) {
         self.counters.requests_joined += 1;
         let request = &mut self.requests[key];
-        if request.caller.peer == caller.peer {
-            return;
-        }
-        if matches!(request.reply, Reply::Sent) {
-            // This connection would get the rest of a reply without its beginning.
-            return self.end_running(key, Dropped::PartialSent, Some(caller));
-        }
+        let has_parts = request.caller.peer == caller.peer && request.answer == Answer::Wanted;
+        request.answer = answer;
         let before = std::mem::replace(&mut request.caller, caller);
         let now = request.caller.peer.clone();
-        self.count_client_down(&before.peer);
+        let cut = matches!(request.reply, Reply::Sent) && answer == Answer::Wanted && !has_parts;
         *self.clients.entry(now).or_insert(0) += 1;
+        self.count_client_down(&before.peer);
+        if cut {
+            // This connection would get the rest of a reply without its beginning.
+            self.end_running(key, Dropped::PartialSent);
+        }
     }
 
     /// Its client no longer wants it.
@@ -117,7 +119,7 @@ impl<B: Payload> Engine<B> {
                 self.take_waiting(key, Expiry::Ahead);
                 self.drop_request(key, Dropped::Cancelled);
             }
-            _ => self.end_running(key, Dropped::Cancelled, None),
+            _ => self.end_running(key, Dropped::Cancelled),
         }
     }
 
@@ -208,7 +210,7 @@ impl<B: Payload> Engine<B> {
             // Its entry among the deadlines is gone already.
             _ => {
                 self.requests[key].end_by = None;
-                self.end_running(key, Dropped::TimedOut, None);
+                self.end_running(key, Dropped::TimedOut);
             }
         }
     }
@@ -249,8 +251,8 @@ impl<B: Payload> Engine<B> {
         let service = &mut self.services[request.service];
         service.free.remove(&mut self.workers, worker_key);
         let worker = &mut self.workers[worker_key];
-        worker.told_at = self.now;
-        request.state = RequestState::Running { worker: worker_key, since: self.now };
+        (worker.told_at, worker.last_told) = (self.now, Some(key));
+        request.state = RequestState::Running { worker: worker_key };
         request.attempt += 1;
         service.running += 1;
         self.counters.requests_dispatched += 1;
@@ -299,7 +301,7 @@ impl<B: Payload> Engine<B> {
         self.counters.requests_returned += 1;
         let dropped = match request.reply {
             _ if self.shutdown != Shutdown::No => Some(Dropped::Stopping),
-            Reply::Sent => Some(Dropped::PartialSent),
+            Reply::Sent if request.answer == Answer::Wanted => Some(Dropped::PartialSent),
             _ if request.redelivery == Redelivery::Forbidden && request.attempt > 0 => {
                 Some(Dropped::Once)
             }
@@ -318,33 +320,21 @@ impl<B: Payload> Engine<B> {
     }
 
     /// Ends a running request for its client. Its worker is told, if it can be, and
-    /// holds the request until it answers or is lost. `joined` is another connection
-    /// that asked for it.
-    pub(super) fn end_running(
-        &mut self,
-        key: RequestKey,
-        reason: Dropped,
-        joined: Option<Caller<B>>,
-    ) {
+    /// holds the request until it answers or is lost.
+    fn end_running(&mut self, key: RequestKey, reason: Dropped) {
         let request = &mut self.requests[key];
-        let RequestState::Running { worker, .. } = request.state else { return };
+        let RequestState::Running { worker } = request.state else { return };
         request.state = RequestState::Abandoned { worker };
         if let Some(end) = request.end_by.take() {
             self.deadlines.remove(end, Due::Request(key));
         }
-        if let Some(caller) = joined {
-            let before = std::mem::replace(&mut request.caller, caller);
-            let now = request.caller.peer.clone();
-            self.count_client_down(&before.peer);
-            *self.clients.entry(now).or_insert(0) += 1;
-        }
-        let request = &mut self.requests[key];
         self.bytes -= std::mem::take(&mut request.bytes);
         request.body = None;
+        request.metadata = Metadata::default();
         request.reply = Reply::None;
         let worker = &mut self.workers[worker];
         if worker.version >= Version::V1_0 {
-            worker.told_at = self.now;
+            (worker.told_at, worker.last_told) = (self.now, None);
             self.actions.push_back(Action::ToWorker {
                 worker: worker.peer.clone(),
                 version: worker.version,
@@ -378,7 +368,7 @@ impl<B: Payload> Engine<B> {
             request: Some(key.address(self.settings.instance)),
             reason,
         });
-        let outcome = self.dropped_outcome(reason);
+        let outcome = dropped_outcome(reason, ran);
         if let Some(id) = caller.id {
             self.request_keys.remove(&id);
             if ran {
@@ -397,15 +387,10 @@ impl<B: Payload> Engine<B> {
         reason: Dropped,
     ) {
         *self.counters.dropped(reason) += 1;
-        let outcome = self.dropped_outcome(reason);
+        let outcome = dropped_outcome(reason, false);
         self.answer(caller, &service, answer, outcome);
         let client = caller.peer.clone();
         self.note(Note::RequestDropped { client, service, request: None, reason });
-    }
-
-    fn dropped_outcome(&self, reason: Dropped) -> Outcome<B> {
-        let (code, text) = reason.reason();
-        Outcome::Error { reason: Reason { code, text: text.to_owned() }, details: None }
     }
 
     /// Takes a request, which is in no queue, out of the tables.
@@ -437,4 +422,9 @@ impl<B: Payload> Engine<B> {
         let key = RequestKey::of(client, self.settings.instance)?;
         (self.requests.get(key)?.state.worker() == Some(worker)).then_some(key)
     }
+}
+
+fn dropped_outcome<B>(reason: Dropped, ran: bool) -> Outcome<B> {
+    let (code, text) = reason.reason(ran);
+    Outcome::Error { reason: Reason { code, text: text.to_owned() }, details: None }
 }

@@ -100,7 +100,8 @@ impl Services {
     /// Forgets the service if it has neither worker nor request.
     pub(super) fn forget_if_unused(&mut self, key: ServiceKey) {
         let unused = |service: &Service| {
-            service.workers == 0 && service.draining == 0 && service.waiting.is_empty()
+            // Something runs without a worker only while a lost one gives back what it had.
+            service.workers + service.draining + service.running == 0 && service.waiting.is_empty()
         };
         if self.services.get(key).is_some_and(unused)
             && let Some(service) = self.services.remove(key)

@@ -19,7 +19,7 @@ pub struct Settings {
     pub requests_max: usize,
     /// Requests waiting for one service. Those returned by a lost worker may exceed it.
     pub requests_per_service_max: usize,
-    /// Requests of one client waiting or running.
+    /// Requests of one client waiting or running. Those it joins may exceed it.
     pub requests_per_client_max: usize,
     /// Bytes that waiting and running requests hold, in all.
     pub bytes_max: usize,
@@ -31,7 +31,7 @@ pub struct Settings {
     pub services_idle_max: usize,
     /// Workers registered.
     pub workers_max: usize,
-    /// Clients with a request waiting or running.
+    /// Clients with a request waiting or running. Those who join one may exceed it.
     pub clients_max: usize,
     /// The shortest heartbeat interval a worker of MDP/1.0 may ask for.
     pub heartbeat_interval_min: Duration,

@@ -35,6 +35,8 @@ pub(super) struct Worker {
     pub(super) heard_at: Instant,
     /// When it was last told anything.
     pub(super) told_at: Instant,
+    /// The request, if one is what it was told last.
+    pub(super) last_told: Option<RequestKey>,
     /// Its entry among the deadlines.
     pub(super) due: Instant,
     /// Requests it has answered.
@@ -63,10 +65,9 @@ pub(super) enum Attention {
 }
 
 impl Worker {
-    /// When silence will have lasted too long. `grace` is the end of a time in
-    /// which nobody's silence counts.
-    pub(super) fn lost_at(&self, grace: Option<Instant>) -> Instant {
-        (self.heard_at + self.silence_max).max(grace.unwrap_or(self.heard_at))
+    /// When silence will have lasted too long. No silence from before `resumed` counts.
+    pub(super) fn lost_at(&self, resumed: Option<Instant>) -> Instant {
+        resumed.map_or(self.heard_at, |resumed| resumed.max(self.heard_at)) + self.silence_max
     }
 
     /// Whether it can be given a request.

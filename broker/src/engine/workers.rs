@@ -108,6 +108,7 @@ impl<B: Payload> Engine<B> {
             registered_at: self.now,
             heard_at: self.now,
             told_at: self.now,
+            last_told: None,
             due,
             answered: 0,
             links: Links::default(),
@@ -296,7 +297,7 @@ impl<B: Payload> Engine<B> {
     pub(super) fn attend(&mut self, key: WorkerKey, heard_until: Instant) {
         let now = self.now;
         let worker = &mut self.workers[key];
-        let lost_at = worker.lost_at(self.grace);
+        let lost_at = worker.lost_at(self.resumed);
         match worker.attention(now, heard_until, lost_at) {
             Attention::Lost => {
                 // `lose` expects an entry among the deadlines.
@@ -304,7 +305,7 @@ impl<B: Payload> Engine<B> {
                 return self.lose(key, Gone::Silent);
             }
             Attention::Beat => {
-                worker.told_at = now;
+                (worker.told_at, worker.last_told) = (now, None);
                 self.actions.push_back(Action::ToWorker {
                     worker: worker.peer.clone(),
                     version: worker.version,
@@ -351,14 +352,12 @@ impl<B: Payload> Engine<B> {
         }
         while let Some(request) = worker.tasks.pop_front(&mut self.requests) {
             let lost = &mut self.requests[request];
-            lost.losses.push(reason);
             // What could not be sent is what it was told last. If that is the
             // request, the worker never had it.
-            if reason == Gone::Unreachable
-                && let RequestState::Running { since, .. } = lost.state
-                && since == worker.told_at
-            {
+            if reason == Gone::Unreachable && worker.last_told == Some(request) {
                 lost.attempt -= 1;
+            } else {
+                lost.losses.push(reason);
             }
             self.give_back(request);
         }

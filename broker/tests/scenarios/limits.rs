@@ -46,7 +46,7 @@ fn requests_per_service_max_holds_for_requests_waiting_for_one_service() {
         -> services 2, workers 1, clients 3, waiting 2, running 1, bytes 3
         // Those returned by a lost worker may exceed it.
         w1 0.2 DISCONNECT
-        -> note w1 gone from echo: Disconnected with #1
+        -> note w1 gone from echo: Disconnected with 1
         tables
         -> services 2, workers 0, clients 3, waiting 3, running 0, bytes 3
         ",
@@ -265,7 +265,7 @@ fn services_idle_max_holds_for_services_that_only_requests_made_known() {
         -> to w2 0.2 REQUEST #1 d
         // Services that lost their workers may exceed it, and then count.
         w2 0.2 DISCONNECT
-        -> note w2 gone from two: Disconnected with #1
+        -> note w2 gone from two: Disconnected with 1
         w3 0.2 READY one
         -> note w3 0.2 registered for one
         -> to w3 0.2 REQUEST #2 a

@@ -39,7 +39,7 @@ fn a_busy_worker_is_sent_heartbeats_and_is_lost_after_its_silence() {
         +2500ms
         -> to w1 0.1 HEARTBEAT @1500ms
         -> to w1 0.1 HEARTBEAT @2500ms
-        -> note w1 gone from echo: Silent with #1 @3000ms
+        -> note w1 gone from echo: Silent with 1 @3000ms
         -> to w1 0.1 DISCONNECT @3000ms
         tables
         -> services 1, workers 0, clients 1, waiting 1, running 0, bytes 1

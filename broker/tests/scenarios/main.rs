@@ -3,11 +3,16 @@
 //! A new rule, or a bug fixed, begins with a script here. To see what the engine does
 //! in some situation, write the events alone and let the test fail: it prints the rest.
 
+mod capacity;
+mod deadlines;
 mod limits;
 mod liveness;
 mod misbehaviour;
 mod mmi;
+mod pairings;
 mod redelivery;
+mod request_ids;
 mod routing;
 mod script;
 mod shutdown;
+mod terms;

@@ -72,10 +72,10 @@ fn a_reply_to_a_request_that_another_worker_has_costs_the_worker_its_registratio
         -> to w2 0.2 REQUEST #2 b
         notes
         w2 0.2 FINAL #1 foreign
-        -> note w2 gone from echo: Unexpected with #2
+        -> note w2 gone from echo: Unexpected with 1
         -> to w2 0.2 DISCONNECT
         w1 0.2 PARTIAL #2 foreign
-        -> note w1 gone from echo: Unexpected with #1
+        -> note w1 gone from echo: Unexpected with 1
         -> to w1 0.2 DISCONNECT
         w3 0.2 READY echo
         -> note w3 0.2 registered for echo
@@ -175,7 +175,7 @@ fn a_second_ready_costs_the_worker_its_registration() {
         notes
         // Busy, and for another service.
         w1 0.2 READY other
-        -> note w1 gone from echo: Unexpected with #1
+        -> note w1 gone from echo: Unexpected with 1
         -> to w1 0.2 DISCONNECT
         -> to w2 0.2 REQUEST #1 a
         w2 0.2 FINAL #1 A

@@ -1,5 +1,7 @@
 //! The broker's own services (RFC 8).
 
+use std::collections::BTreeMap;
+
 use majordomo_protocol::mmi::{BrokerReport, ServiceReport, WorkerReport, WorkerState};
 
 use crate::script::{World, check};
@@ -134,7 +136,20 @@ fn mmi_broker_reports_the_state_of_the_broker() {
     let worker = |id: &str, service: &str, protocol: &str, state, times: (u64, u64), answered| {
         let (id, service, protocol) = (id.to_owned(), service.to_owned(), protocol.to_owned());
         let (age_ms, silent_ms) = times;
-        WorkerReport { id, service, protocol, state, age_ms, silent_ms, answered }
+        let running = u64::from(state == WorkerState::Busy);
+        let (capacity, metadata) = (1, BTreeMap::new());
+        WorkerReport {
+            id,
+            service,
+            protocol,
+            state,
+            running,
+            capacity,
+            metadata,
+            age_ms,
+            silent_ms,
+            answered,
+        }
     };
     assert_eq!(
         report.workers,

@@ -18,7 +18,7 @@ fn the_request_of_a_lost_worker_goes_to_another_idle_one_at_once() {
         +3000ms while w2 beats
         -> to w1 0.1 HEARTBEAT @1000ms
         -> to w1 0.1 HEARTBEAT @2000ms
-        -> note w1 gone from echo: Silent with #1 @3000ms
+        -> note w1 gone from echo: Silent with 1 @3000ms
         -> to w1 0.1 DISCONNECT @3000ms
         -> note #1 of c1 for echo to w2, attempt 2 @3000ms
         -> to w2 0.2 REQUEST #1 a @3000ms
@@ -68,23 +68,23 @@ fn a_worker_that_leaves_that_says_invalid_things_or_cannot_be_reached_gives_its_
         -> note w1 0.2 registered for echo
         -> to w1 0.2 REQUEST #1 a
         w1 0.2 DISCONNECT
-        -> note w1 gone from echo: Disconnected with #1
+        -> note w1 gone from echo: Disconnected with 1
         w2 0.2 READY echo
         -> note w2 0.2 registered for echo
         -> to w2 0.2 REQUEST #1 a
         w2 MALFORMED
-        -> note w2 gone from echo: Invalid with #1
+        -> note w2 gone from echo: Invalid with 1
         -> to w2 0.2 DISCONNECT
         w3 0.2 READY echo
         -> note w3 0.2 registered for echo
         -> to w3 0.2 REQUEST #1 a
         w3 unreachable as worker
-        -> note w3 gone from echo: Unreachable with #1
+        -> note w3 gone from echo: Unreachable with 1
         w4 0.2 READY echo
         -> note w4 0.2 registered for echo
         -> to w4 0.2 REQUEST #1 a
         w4 0.2 READY echo
-        -> note w4 gone from echo: Unexpected with #1
+        -> note w4 gone from echo: Unexpected with 1
         -> to w4 0.2 DISCONNECT
         w5 0.1 READY echo
         -> note w5 0.1 registered for echo
@@ -133,12 +133,12 @@ fn a_request_that_lost_its_worker_attempts_max_times_is_dropped() {
         -> note w1 0.2 registered for echo
         -> to w1 0.2 REQUEST #1 poison
         w1 0.2 DISCONNECT
-        -> note w1 gone from echo: Disconnected with #1
+        -> note w1 gone from echo: Disconnected with 1
         w2 0.2 READY echo
         -> note w2 0.2 registered for echo
         -> to w2 0.2 REQUEST #1 poison
         w2 0.2 DISCONNECT
-        -> note w2 gone from echo: Disconnected with #1
+        -> note w2 gone from echo: Disconnected with 1
         -> note dropped #1 of c1 for echo: AttemptsMax
         w3 0.2 READY echo
         -> note w3 0.2 registered for echo
@@ -189,11 +189,11 @@ fn a_request_that_could_not_be_sent_to_a_worker_was_no_attempt() {
         -> to w3 0.2 REQUEST #1 a
         notes
         w3 unreachable as worker
-        -> note w3 gone from echo: Unreachable with #1
+        -> note w3 gone from echo: Unreachable with 1
         -> note #1 of c1 for echo to w4, attempt 1
         -> to w4 0.2 REQUEST #1 a
         w4 unreachable as worker
-        -> note w4 gone from echo: Unreachable with #1
+        -> note w4 gone from echo: Unreachable with 1
         -> note #1 of c1 for echo to w5, attempt 1
         -> to w5 0.2 REQUEST #1 a
         w5 0.2 FINAL #1 A
@@ -236,7 +236,7 @@ fn a_request_whose_worker_is_lost_after_a_part_was_sent_is_dropped_and_not_redel
         -> to c1 0.2 PARTIAL echo half
         notes
         w1 0.2 DISCONNECT
-        -> note w1 gone from echo: Disconnected with #1
+        -> note w1 gone from echo: Disconnected with 1
         -> note dropped #1 of c1 for echo: PartialSent
         count requests_dropped_partial_sent
         -> requests_dropped_partial_sent 1
@@ -347,7 +347,7 @@ fn expiry_counts_anew_after_a_worker_was_lost() {
         -> to w1 0.2 REQUEST #1 a
         +2000ms while w1 beats
         w1 0.2 DISCONNECT
-        -> note w1 gone from echo: Disconnected with #1
+        -> note w1 gone from echo: Disconnected with 1
         +4999ms
         +1ms
         -> note dropped #1 of c1 for echo: Expired @11000ms

@@ -11,7 +11,27 @@
 //! ```
 //!
 //! Each word of a body is one frame. In place of a task id, `@text` is an address the
-//! engine never gave out. Other lines:
+//! engine never gave out.
+//!
+//! MDP/1.0 adds a request id behind REQUEST, and terms, which begin with a colon. Terms
+//! that are none of those below are metadata. Of terms and codes, the script shows those
+//! that travel in the peer's version.
+//!
+//! ```text
+//! w1 1.0 READY echo :capacity=2 :heartbeat=200ms :liveness=5 :name=adder
+//! -> to w1 1.0 WELCOME 200ms 5
+//! c1 1.0 REQUEST r1 echo :timeout=500ms :start-within=100ms :once :no-reply :fail-fast :trace=7 hi
+//! -> to w1 1.0 REQUEST #1 :timeout=500ms :trace=7 hi      `:attempt=2` from the second on
+//! c1 1.0 CANCEL r1
+//! -> to c1 1.0 ERROR r1 499 cancelled                     `| word` follows: details
+//! -> to w1 1.0 CANCEL #1
+//! w1 1.0 ERROR #1 500 no luck | details here
+//! w1 1.0 DRAIN
+//! w1 1.0 DISCONNECT 503 going home
+//! c1 1.0 HEARTBEAT as client
+//! ```
+//!
+//! Other lines:
 //!
 //! | line | meaning |
 //! |---|---|
@@ -30,12 +50,13 @@
 //!
 //! All invariants of the engine are checked after every event.
 
+mod read;
+mod show;
+
 use std::time::{Duration, Instant};
 
-use majordomo_broker::engine::{
-    Action, Caller, Engine, Event, Fault, Note, Payload, Question, Settings,
-};
-use majordomo_protocol::{ClientAddress, PeerId, ServiceName, Version, client, mmi, worker};
+use majordomo_broker::engine::{Engine, Event, Payload, Settings};
+use majordomo_protocol::{ClientAddress, PeerId};
 
 /// Runs a script and compares what the engine wanted done with the script's own `->`
 /// lines.
@@ -74,6 +95,10 @@ impl Payload for Text {
     fn append(&mut self, more: Self) {
         self.0.extend(more.0);
     }
+
+    fn of_texts(texts: &[&str]) -> Self {
+        Text::new(texts.iter().copied())
+    }
 }
 
 /// An engine, a clock that only scripts move, and the names scripts use.
@@ -110,6 +135,13 @@ impl World {
                 services_idle_max: 1_000,
                 workers_max: 10_000,
                 clients_max: 10_000,
+                heartbeat_interval_min: Duration::from_millis(100),
+                heartbeat_interval_max: Duration::from_secs(10),
+                answers_max: 1_000,
+                answers_bytes_max: 1 << 20,
+                answers_kept: Duration::from_secs(60),
+                dead_max: 100,
+                error_replies: false,
                 instance: 0x5eed_5eed_5eed_5eed,
                 follow_requests: false,
             },
@@ -183,98 +215,24 @@ impl World {
     fn set(&mut self, name: &str, value: &str) -> Option<()> {
         assert!(self.engine.is_none(), "set {name}: too late, something has happened");
         let settings = &mut self.settings;
-        match name {
-            "heartbeat_interval" => settings.heartbeat_interval = milliseconds(value)?,
-            "heartbeat_liveness" => settings.heartbeat_liveness = value.parse().ok()?,
-            "request_expiry" => settings.request_expiry = milliseconds(value)?,
-            "attempts_max" => settings.attempts_max = value.parse().ok()?,
-            "shutdown" => settings.shutdown = milliseconds(value)?,
-            "requests_max" => settings.requests_max = value.parse().ok()?,
-            "requests_per_service_max" => settings.requests_per_service_max = value.parse().ok()?,
-            "requests_per_client_max" => settings.requests_per_client_max = value.parse().ok()?,
-            "bytes_max" => settings.bytes_max = value.parse().ok()?,
-            "partial_bytes_max" => settings.partial_bytes_max = value.parse().ok()?,
-            "services_max" => settings.services_max = value.parse().ok()?,
-            "services_idle_max" => settings.services_idle_max = value.parse().ok()?,
-            "workers_max" => settings.workers_max = value.parse().ok()?,
-            "clients_max" => settings.clients_max = value.parse().ok()?,
-            "instance" => settings.instance = value.parse().ok()?,
-            "follow_requests" => settings.follow_requests = value.parse().ok()?,
-            _ => return None,
+        macro_rules! assign {
+            (milliseconds: $($time:ident)+; numbers: $($number:ident)+) => {
+                match name {
+                    $(stringify!($time) => settings.$time = milliseconds(value)?,)+
+                    $(stringify!($number) => settings.$number = value.parse().ok()?,)+
+                    _ => return None,
+                }
+            };
+        }
+        assign! {
+            milliseconds: heartbeat_interval heartbeat_interval_min heartbeat_interval_max
+                request_expiry answers_kept shutdown;
+            numbers: heartbeat_liveness attempts_max requests_max requests_per_service_max
+                requests_per_client_max bytes_max partial_bytes_max services_max
+                services_idle_max workers_max clients_max answers_max answers_bytes_max
+                dead_max error_replies instance follow_requests
         }
         Some(())
-    }
-
-    /// What a line says happened.
-    fn event(&self, line: &str) -> Option<Event<Text>> {
-        let mut words = line.split(' ');
-        let mut names = words.next()?.split('/');
-        let peer = PeerId::new(names.next()?.as_bytes());
-        let envelope = Text::new(names);
-        let version = match words.next() {
-            Some("0.1") => Version::V0_1,
-            Some("0.2") => Version::V0_2,
-            fault => {
-                let event = match (line, fault) {
-                    ("stop", _) => Event::Stop,
-                    ("stop now", _) => Event::StopNow,
-                    (_, Some("MALFORMED")) => Event::Invalid { peer, fault: Fault::Malformed },
-                    (_, Some("FRAMES_MAX")) => Event::Invalid { peer, fault: Fault::FramesMax },
-                    (_, Some("MESSAGE_BYTES_MAX")) => {
-                        Event::Invalid { peer, fault: Fault::MessageBytesMax }
-                    }
-                    _ if line.ends_with(" unreachable as worker") => {
-                        Event::WorkerUnreachable { worker: peer }
-                    }
-                    _ if line.ends_with(" unreachable as client") => {
-                        Event::ClientUnreachable { client: peer }
-                    }
-                    _ => return None,
-                };
-                return Some(event);
-            }
-        };
-        let command = words.next()?;
-        if command == "REQUEST" {
-            let envelope = (!envelope.0.is_empty()).then_some(envelope);
-            let caller = Caller { peer, version, envelope };
-            let service = ServiceName::new(words.next()?).ok()?;
-            let body = Text::new(words);
-            // The server tells the two apart in the same way.
-            return Some(if service.is_reserved() {
-                let question = Question::new(&service, body.0.concat().as_bytes());
-                Event::Question { caller, service, question }
-            } else {
-                Event::FromClient { caller, command: client::ToBroker::Request { service, body } }
-            });
-        }
-        let mut reply = || Some((self.address(words.next()?)?, Text::new(words.by_ref())));
-        let command = match command {
-            "READY" => {
-                let service = ServiceName::new(words.next()?).ok()?;
-                worker::ToBroker::Ready { service }
-            }
-            "PARTIAL" => {
-                let (client, body) = reply()?;
-                worker::ToBroker::Partial { client, body }
-            }
-            "FINAL" => {
-                let (client, body) = reply()?;
-                worker::ToBroker::Final { client, body }
-            }
-            "HEARTBEAT" => worker::ToBroker::Heartbeat,
-            "DISCONNECT" => worker::ToBroker::Disconnect,
-            _ => return None,
-        };
-        Some(Event::FromWorker { worker: peer, version, command })
-    }
-
-    fn address(&self, word: &str) -> Option<ClientAddress> {
-        if let Some(number) = word.strip_prefix('#') {
-            let number: usize = number.parse().ok()?;
-            return self.ids.get(number.checked_sub(1)?).cloned();
-        }
-        word.strip_prefix('@').map(|text| ClientAddress::new(text.as_bytes()))
     }
 
     fn engine(&mut self) -> &mut Engine<Text> {
@@ -338,94 +296,10 @@ impl World {
         );
         self.transcript.push(line);
     }
-
-    fn show_actions(&mut self, beating: &[&str], at: &str) {
-        while let Some(action) = self.engine().poll_action() {
-            let text = match action {
-                Action::ToClient { caller, command } => {
-                    let (command, service, body) = match command {
-                        client::FromBroker::Partial { service, body } => ("PARTIAL", service, body),
-                        client::FromBroker::Final { service, body } => ("FINAL", service, body),
-                    };
-                    format!("to {} {command} {service} {}", text_of(&caller), body.0.join(" "))
-                }
-                Action::Answer { caller, service, mut text } => {
-                    if service.as_str() == mmi::BROKER {
-                        self.report = std::mem::replace(&mut text, "{…}".to_owned());
-                    }
-                    format!("to {} FINAL {service} {text}", text_of(&caller))
-                }
-                Action::ToWorker { worker, version, command } => {
-                    let name = name_of(&worker);
-                    let command = match command {
-                        worker::FromBroker::Request { client, body } => {
-                            format!("REQUEST {} {}", self.number(client), body.0.join(" "))
-                        }
-                        worker::FromBroker::Heartbeat if beating.contains(&&*name) => continue,
-                        worker::FromBroker::Heartbeat => "HEARTBEAT".to_owned(),
-                        worker::FromBroker::Disconnect => "DISCONNECT".to_owned(),
-                    };
-                    format!("to {name} {version} {command}")
-                }
-                Action::Note(_) if !self.notes => continue,
-                Action::Note(note) => format!("note {}", self.text_of_note(note)),
-                Action::Stopped => "stopped".to_owned(),
-            };
-            self.transcript.push(format!("-> {text}{at}"));
-        }
-    }
-
-    fn text_of_note(&mut self, note: Note) -> String {
-        match note {
-            Note::WorkerRegistered { worker, version, service } => {
-                format!("{} {version} registered for {service}", name_of(&worker))
-            }
-            Note::WorkerGone { worker, service, reason, request } => {
-                let had = request.map_or(String::new(), |id| format!(" with {}", self.number(id)));
-                format!("{} gone from {service}: {reason:?}{had}", name_of(&worker))
-            }
-            Note::WorkerRefused { worker, reason } => {
-                format!("{} refused: {reason:?}", name_of(&worker))
-            }
-            Note::RequestDispatched { request, client, service, worker, attempt } => {
-                let (client, worker) = (name_of(&client), name_of(&worker));
-                let id = self.number(request);
-                format!("{id} of {client} for {service} to {worker}, attempt {attempt}")
-            }
-            Note::RequestAnswered { request, worker } => {
-                format!("{} answered by {}", self.number(request), name_of(&worker))
-            }
-            Note::RequestDropped { client, service, request, reason } => {
-                let id = request.map_or(String::new(), |id| format!("{} ", self.number(id)));
-                format!("dropped {id}of {} for {service}: {reason:?}", name_of(&client))
-            }
-            Note::ReplyUnsent { client } => format!("reply to {} unsent", name_of(&client)),
-            Note::Late => "late".to_owned(),
-        }
-    }
-
-    fn number(&mut self, id: ClientAddress) -> String {
-        let position = self.ids.iter().position(|known| *known == id);
-        let position = position.unwrap_or_else(|| {
-            self.ids.push(id);
-            self.ids.len() - 1
-        });
-        format!("#{}", position + 1)
-    }
 }
 
 fn milliseconds(text: &str) -> Option<Duration> {
     text.strip_suffix("ms")?.parse().ok().map(Duration::from_millis)
-}
-
-fn name_of(peer: &PeerId) -> String {
-    String::from_utf8_lossy(peer.as_bytes()).into_owned()
-}
-
-fn text_of(caller: &Caller<Text>) -> String {
-    let envelope = caller.envelope.iter().flat_map(|envelope| &envelope.0);
-    let names = [name_of(&caller.peer)].into_iter().chain(envelope.cloned());
-    format!("{} {}", names.collect::<Vec<_>>().join("/"), caller.version)
 }
 
 /// Some instant: there is no other way to come by one, and no test depends on which.

@@ -97,7 +97,7 @@ fn what_still_runs_when_the_time_for_shutdown_is_over_is_dropped() {
         -> to w1 0.2 HEARTBEAT @1000ms
         notes
         +1200ms
-        -> note w1 gone from echo: Stopping with #1 @1500ms
+        -> note w1 gone from echo: Stopping with 1 @1500ms
         -> to w1 0.2 DISCONNECT @1500ms
         -> note dropped #1 of c1 for echo: Stopping @1500ms
         -> stopped @1500ms
@@ -185,7 +185,7 @@ fn while_stopping_no_worker_and_no_request_is_taken_and_questions_are_answered()
         count requests_dropped_stopping
         -> requests_dropped_stopping 1
         stop now
-        -> note w1 gone from echo: Stopping with #1
+        -> note w1 gone from echo: Stopping with 1
         -> to w1 0.2 DISCONNECT
         -> note dropped #1 of c1 for echo: Stopping
         -> stopped
@@ -213,10 +213,10 @@ fn a_worker_lost_while_stopping_ends_its_request_and_the_last_one_ends_the_waiti
         stop
         notes
         w1 0.2 DISCONNECT
-        -> note w1 gone from echo: Disconnected with #1
+        -> note w1 gone from echo: Disconnected with 1
         -> note dropped #1 of c1 for echo: Stopping
         w2 unreachable as worker
-        -> note w2 gone from echo: Unreachable with #2
+        -> note w2 gone from echo: Unreachable with 1
         -> note dropped #2 of c1 for echo: Stopping
         -> stopped
         ",

@@ -1,18 +1,19 @@
-//! Random lives of a broker: peers of both versions, honest and hostile, against an
+//! Random lives of a broker: peers of all versions, honest and hostile, against an
 //! engine with low limits, step by step compared with a shadow [`model`].
 //!
 //! A failure prints its seed. `SIMULATION_SEED=17 cargo test -p majordomo-broker --test
 //! simulation` runs that life again and prints every event and action of it;
 //! `SIMULATION_SEEDS=100000` runs that many lives.
 
+mod chance;
 mod model;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use majordomo_broker::engine::{Action, Caller, Engine, Event, Fault, Payload, Question, Settings};
-use majordomo_protocol::{ClientAddress, PeerId, ServiceName, Version, client, worker};
+use majordomo_broker::engine::{Action, Engine, Event, Payload, Settings};
+use majordomo_protocol::{ClientAddress, PeerId, Reason, Version, worker};
 
 use model::Model;
 
@@ -21,6 +22,10 @@ const STEPS: u32 = 500;
 const SERVICES: [&str; 5] = ["echo", "sum", "hash", "mail", "echo.2"];
 const CLIENTS: u8 = 5;
 const WORKERS: u8 = 9;
+/// What the broker itself says: no request has this number.
+const BROKER: u64 = u64::MAX;
+/// What a worker says out of place.
+const NOBODY: u64 = u64::MAX - 1;
 
 #[test]
 fn random_lives_of_a_broker_agree_with_a_model_of_it() {
@@ -62,6 +67,12 @@ impl Payload for Parts {
     fn append(&mut self, more: Self) {
         self.0.extend(more.0);
     }
+
+    /// The broker's own words belong to no request; their length is their size.
+    fn of_texts(texts: &[&str]) -> Self {
+        let part = |text: &&str| Part { request: BROKER, serial: 0, size: text.len() };
+        Parts(texts.iter().map(part).collect())
+    }
 }
 
 /// One broker, from its start until everybody has left it.
@@ -76,6 +87,8 @@ struct Life {
     /// Every task id that was ever given out, to be used out of place.
     ids: Vec<ClientAddress>,
     requests: u64,
+    /// The latest requests of MDP/1.0.
+    named: Vec<u64>,
     parts: u64,
 }
 
@@ -97,6 +110,13 @@ impl Life {
             services_idle_max: rng.usize(1..5),
             workers_max: rng.usize(1..9),
             clients_max: rng.usize(1..8),
+            heartbeat_interval_min: Duration::from_millis(rng.u64(10..50)),
+            heartbeat_interval_max: Duration::from_millis(rng.u64(200..500)),
+            answers_max: rng.usize(0..20),
+            answers_bytes_max: rng.usize(0..400),
+            answers_kept: Duration::from_millis(rng.u64(0..1_500)),
+            dead_max: rng.usize(0..4),
+            error_replies: rng.bool(),
             instance: rng.u64(..),
             follow_requests: rng.bool(),
         };
@@ -111,6 +131,7 @@ impl Life {
             model: Model::new(settings, now),
             ids: Vec::new(),
             requests: 0,
+            named: Vec::new(),
             parts: 0,
         }
     }
@@ -141,7 +162,7 @@ impl Life {
             _ => {
                 for worker in (0..WORKERS).filter(|worker| worker % 2 == 0) {
                     let (worker, version) = (PeerId::new(&[b'w', worker]), Version::V0_1);
-                    let command = worker::ToBroker::Disconnect;
+                    let command = worker::ToBroker::Disconnect { reason: Reason::default() };
                     self.handle(Event::FromWorker { worker, version, command });
                 }
             }
@@ -150,107 +171,6 @@ impl Life {
         self.drive(Duration::from_secs(20));
         self.model.check_that_all_is_over(&self.engine);
         self.engine.counters().to_map()
-    }
-
-    /// What happens next; `None` when only time passes.
-    fn random_event(&mut self) -> Option<Event<Parts>> {
-        let service = ServiceName::new(self.rng.choice(SERVICES)?).ok()?;
-        Some(match self.rng.u8(..100) {
-            0..30 => {
-                let caller = self.caller();
-                self.requests += 1;
-                let body = self.body(self.requests, 40);
-                Event::FromClient { caller, command: client::ToBroker::Request { service, body } }
-            }
-            30..34 => {
-                let (service, question) = match self.rng.u8(..4) {
-                    0 => ("mmi.broker", Question::Broker),
-                    1 => ("mmi.other", Question::Unknown),
-                    2 => ("mmi.service", Question::Service(None)),
-                    _ => ("mmi.service", Question::Service(Some(service))),
-                };
-                let service = ServiceName::new(service).ok()?;
-                Event::Question { caller: self.caller(), service, question }
-            }
-            34..46 => {
-                let reserved = self.rng.u8(..20) == 0;
-                let service =
-                    if reserved { ServiceName::new("mmi.service").ok()? } else { service };
-                self.said_by_worker(worker::ToBroker::Ready { service })
-            }
-            46..74 => {
-                // The proper thing, if any worker has a request.
-                let running = self.model.running();
-                let (peer, request, client) = self.rng.choice(running)?;
-                let body = self.body(request, 20);
-                let command = match self.rng.u8(..3) {
-                    0 => worker::ToBroker::Partial { client, body },
-                    _ => worker::ToBroker::Final { client, body },
-                };
-                let version = self.model.version(&peer);
-                Event::FromWorker { worker: peer, version, command }
-            }
-            74..78 => {
-                let made_up = ClientAddress::new(&self.rng.u64(..).to_be_bytes());
-                let stolen = self.rng.choice(&self.ids).cloned();
-                let client = if self.rng.u8(..5) == 0 { made_up } else { stolen? };
-                let body = self.body(u64::MAX, 20);
-                let partial = self.rng.bool();
-                self.said_by_worker(if partial {
-                    worker::ToBroker::Partial { client, body }
-                } else {
-                    worker::ToBroker::Final { client, body }
-                })
-            }
-            78..82 => self.said_by_worker(worker::ToBroker::Heartbeat),
-            82 => self.said_by_worker(worker::ToBroker::Disconnect),
-            83 => Event::Invalid {
-                peer: self.peer(),
-                fault: self.rng.choice([
-                    Fault::Malformed,
-                    Fault::FramesMax,
-                    Fault::MessageBytesMax,
-                ])?,
-            },
-            84 => Event::WorkerUnreachable { worker: self.peer() },
-            85 => Event::ClientUnreachable { client: self.peer() },
-            _ => return None,
-        })
-    }
-
-    /// A client, seldom one that is a worker as well.
-    fn caller(&mut self) -> Caller<Parts> {
-        let peer = match self.rng.u8(..10) {
-            0 => self.peer(),
-            _ => PeerId::new(&[b'c', self.rng.u8(..CLIENTS)]),
-        };
-        let version = if self.rng.bool() { Version::V0_1 } else { Version::V0_2 };
-        let envelope = (self.rng.u8(..4) == 0).then(|| self.body(0, 8));
-        Caller { peer, version, envelope }
-    }
-
-    /// Something a worker says, mostly in its version; seldom said by a client.
-    fn said_by_worker(&mut self, command: worker::ToBroker<Parts>) -> Event<Parts> {
-        let worker = match self.rng.u8(..20) {
-            0 => self.peer(),
-            _ => PeerId::new(&[b'w', self.rng.u8(..WORKERS)]),
-        };
-        let known = self.model.version(&worker);
-        let other = if known == Version::V0_1 { Version::V0_2 } else { Version::V0_1 };
-        let version = if self.rng.u8(..20) == 0 { other } else { known };
-        Event::FromWorker { worker, version, command }
-    }
-
-    fn peer(&mut self) -> PeerId {
-        match self.rng.bool() {
-            true => PeerId::new(&[b'c', self.rng.u8(..CLIENTS)]),
-            false => PeerId::new(&[b'w', self.rng.u8(..WORKERS)]),
-        }
-    }
-
-    fn body(&mut self, request: u64, size_max: usize) -> Parts {
-        self.parts += 1;
-        Parts(vec![Part { request, serial: self.parts, size: self.rng.usize(..size_max) }])
     }
 
     fn let_time_pass(&mut self) {

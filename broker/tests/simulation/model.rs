@@ -2,6 +2,7 @@
 //! end, and no code in common with the engine. It is told each event before the engine
 //! is, then every action, and says what is wrong with it.
 
+mod answers;
 mod expect;
 mod follow;
 
@@ -11,11 +12,15 @@ use std::time::{Duration, Instant};
 use majordomo_broker::engine::{Caller, Dropped, Engine, Gone, Payload, RefusedWorker, Settings};
 use majordomo_broker::stats::Counters;
 use majordomo_protocol::mmi::{ServiceReport, WorkerState};
-use majordomo_protocol::{ClientAddress, PeerId, ServiceName, Version, client};
+use majordomo_protocol::{
+    Agreement, Answered, ClientAddress, PeerId, ServiceName, Terms, Version, client,
+};
 
 use crate::Parts;
+use answers::Answers;
 
-/// Requests are numbered as they come; their bodies carry the number.
+/// Requests are numbered as they come; their bodies carry the number, and in MDP/1.0
+/// their ids. One that comes again has the number it had.
 type Number = u64;
 
 pub(crate) struct Model {
@@ -23,7 +28,9 @@ pub(crate) struct Model {
     now: Instant,
     /// Only while the engine looks at the time.
     heard_until: Option<Instant>,
-    grace: Option<Instant>,
+    /// When the engine said that it was late.
+    resumed: Option<Instant>,
+    may_be_late: bool,
     stop_at: Option<Instant>,
     stopped: bool,
     /// Counts everything that happens, to say what was before what.
@@ -31,6 +38,7 @@ pub(crate) struct Model {
     workers: BTreeMap<PeerId, Worker>,
     /// Requests that wait or run.
     requests: BTreeMap<Number, Request>,
+    answers: Answers,
     /// Whose task id it is, or was.
     ids: HashMap<ClientAddress, Option<Number>>,
     /// When a client had its last turn in a service.
@@ -44,18 +52,45 @@ pub(crate) struct Model {
 struct Worker {
     version: Version,
     service: ServiceName,
-    request: Option<Number>,
+    capacity: usize,
+    draining: bool,
+    /// Oldest first.
+    tasks: Vec<Task>,
+    heartbeat: Duration,
+    silence_max: Duration,
     heard: Instant,
     told: Instant,
-    idle_since: u64,
+    /// What it was told last, if that was a request.
+    last_told: Option<ClientAddress>,
+    /// When it was given a request, or became free, for the last time.
+    used: u64,
     answered: u64,
+}
+
+impl Worker {
+    fn is_free(&self) -> bool {
+        !self.draining && self.tasks.len() < self.capacity
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Task {
+    id: ClientAddress,
+    number: Number,
+    /// Whether its client still has it.
+    live: bool,
 }
 
 struct Request {
     caller: Caller<Parts>,
+    wanted: bool,
+    /// In whose turn it waits: who asked first.
+    asked_first: PeerId,
     service: ServiceName,
+    terms: Terms,
     body: Parts,
     arrived: u64,
+    since: Instant,
     attempts: u32,
     id: Option<ClientAddress>,
     state: State,
@@ -64,8 +99,8 @@ struct Request {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Waiting { since: Instant, returned: Option<u64> },
-    Running { since: Instant },
+    Waiting { expires: Instant, returned: Option<u64> },
+    Running,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -79,12 +114,43 @@ enum Reply {
 impl Request {
     fn bytes(&self) -> usize {
         let kept = if let Reply::Kept(parts) = &self.reply { parts.size() } else { 0 };
-        self.body.size() + self.caller.envelope.as_ref().map_or(0, Payload::size) + kept
+        let envelope = self.caller.envelope.as_ref().map_or(0, Payload::size);
+        self.body.size() + envelope + self.terms.metadata.as_bytes().len() + kept
+    }
+
+    fn answered(&self) -> Answered {
+        answered(&self.caller, &self.service)
     }
 
     fn waits(&self) -> bool {
         matches!(self.state, State::Waiting { .. })
     }
+
+    fn start_by(&self) -> Option<Instant> {
+        self.terms.start_within.map(|within| self.since + within)
+    }
+
+    fn end_by(&self) -> Option<Instant> {
+        self.terms.timeout.map(|timeout| self.since + timeout)
+    }
+
+    fn expires(&self, now: Instant, expiry: Duration) -> Instant {
+        let limits = [Some(now + expiry), self.start_by(), self.end_by()];
+        limits.into_iter().flatten().min().expect("three")
+    }
+
+    /// What is dropped when its time to wait is over.
+    fn expiry_reason(&self, now: Instant) -> Dropped {
+        let limits = [self.start_by(), self.end_by()];
+        match limits.into_iter().flatten().any(|limit| limit <= now) {
+            true => Dropped::NotStarted,
+            false => Dropped::Expired,
+        }
+    }
+}
+
+fn answered(caller: &Caller<Parts>, service: &ServiceName) -> Answered {
+    caller.id.map_or_else(|| Answered::Service(service.clone()), Answered::Id)
 }
 
 /// What the engine must do before it is told the next thing.
@@ -92,18 +158,38 @@ impl Request {
 struct Expected {
     late: bool,
     registered: Option<PeerId>,
+    welcome: Option<(PeerId, Agreement)>,
     refused: Option<(PeerId, RefusedWorker)>,
     gone: Option<(PeerId, Gone)>,
     disconnect: Vec<(PeerId, Version)>,
     /// A request that is turned away as it comes.
     turned_away: Option<(PeerId, Dropped)>,
     dropped: Vec<(Number, Dropped)>,
-    to_client: Option<(Caller<Parts>, client::FromBroker<Parts>)>,
-    answer: Option<(Caller<Parts>, ServiceName, Option<String>)>,
+    /// The task that a worker was told to cancel.
+    cancelled: Option<ClientAddress>,
+    /// What is said to clients, in any order, and what was said.
+    to_clients: Vec<(Caller<Parts>, client::FromBroker<Parts>)>,
+    said: Vec<(Caller<Parts>, client::FromBroker<Parts>)>,
+    /// A report that is asked for, which no model knows.
+    report: Option<(Caller<Parts>, Answered)>,
     unsent: Option<PeerId>,
     /// What was said to be dispatched, or answered, where requests are followed.
     dispatch: Option<(ClientAddress, PeerId, u32)>,
     answered: Option<ClientAddress>,
+}
+
+impl Expected {
+    /// Takes out what was both expected and said.
+    fn settle(&mut self) {
+        let expected = &mut self.to_clients;
+        self.said.retain(|said| match expected.iter().position(|it| it == said) {
+            Some(position) => {
+                expected.remove(position);
+                false
+            }
+            None => true,
+        });
+    }
 }
 
 impl Model {
@@ -112,12 +198,14 @@ impl Model {
             settings,
             now,
             heard_until: None,
-            grace: None,
+            resumed: None,
+            may_be_late: false,
             stop_at: None,
             stopped: false,
             clock: 0,
             workers: BTreeMap::new(),
             requests: BTreeMap::new(),
+            answers: Answers::default(),
             ids: HashMap::new(),
             turns: HashMap::new(),
             parted: HashSet::new(),
@@ -130,11 +218,12 @@ impl Model {
 
     /// Workers with a request, that request, and its task id.
     pub(crate) fn running(&self) -> Vec<(PeerId, Number, ClientAddress)> {
-        let running = self.workers.iter().filter_map(|(peer, worker)| {
-            let number = worker.request?;
-            Some((peer.clone(), number, self.requests[&number].id.clone()?))
-        });
-        running.collect()
+        let of_worker = |(peer, worker): (&PeerId, &Worker)| {
+            let peer = peer.clone();
+            let tasks = worker.tasks.clone().into_iter();
+            tasks.map(move |task| (peer.clone(), task.number, task.id)).collect::<Vec<_>>()
+        };
+        self.workers.iter().flat_map(of_worker).collect()
     }
 
     pub(crate) fn registered(&self) -> Vec<(PeerId, Version)> {
@@ -143,13 +232,18 @@ impl Model {
 
     /// The version a peer speaks as a worker: the one it registered in.
     pub(crate) fn version(&self, peer: &PeerId) -> Version {
-        let own = if peer.as_bytes()[1].is_multiple_of(2) { Version::V0_1 } else { Version::V0_2 };
+        let own = match peer.as_bytes()[1] % 3 {
+            0 => Version::V1_0,
+            1 => Version::V0_1,
+            _ => Version::V0_2,
+        };
         self.workers.get(peer).map_or(own, |worker| worker.version)
     }
 
     // What must hold when all actions are known.
 
     pub(crate) fn check(&mut self, engine: &Engine<Parts>) {
+        self.expected.settle();
         assert_eq!(self.expected, Expected::default(), "did not happen");
         assert_eq!(self.counters, *engine.counters());
         let report = engine.report();
@@ -160,18 +254,26 @@ impl Model {
         let clients = self.requests.values().map(|request| &request.caller.peer);
         assert_eq!(report.clients, clients.collect::<BTreeSet<_>>().len() as u64);
         let workers = self.workers.iter().map(|(peer, worker)| {
-            let state =
-                if worker.request.is_some() { WorkerState::Busy } else { WorkerState::Idle };
-            (peer.to_string(), (worker.service.to_string(), state, worker.answered))
+            let state = match (worker.draining, worker.tasks.len()) {
+                (true, _) => WorkerState::Draining,
+                (false, 0) => WorkerState::Idle,
+                (false, _) => WorkerState::Busy,
+            };
+            let tasks = (worker.tasks.len() as u64, worker.capacity as u64, worker.answered);
+            (peer.to_string(), (worker.service.to_string(), state, tasks))
         });
         let reported = report.workers.into_iter();
-        let reported =
-            reported.map(|worker| (worker.id, (worker.service, worker.state, worker.answered)));
+        let reported = reported.map(|worker| {
+            let tasks = (worker.running, worker.capacity, worker.answered);
+            (worker.id, (worker.service, worker.state, tasks))
+        });
         assert_eq!(reported.collect::<BTreeMap<_, _>>(), workers.collect());
+        let dead = self.counters.requests_dropped_attempts_max;
+        assert_eq!(report.dead.len() as u64, dead.min(self.settings.dead_max as u64));
 
         for request in self.requests.values().filter(|request| request.waits()) {
             let mut workers = self.workers.values();
-            let free = workers.any(|w| w.service == request.service && w.request.is_none());
+            let free = workers.any(|w| w.service == request.service && w.is_free());
             assert!(!free, "a request waits beside an idle worker");
         }
         if let Some(heard_until) = self.heard_until {
@@ -185,7 +287,7 @@ impl Model {
         if self.stop_at.is_some() {
             assert!(self.requests.values().all(|request| !request.waits()), "waits for nobody");
             assert!(
-                self.workers.values().all(|worker| worker.request.is_some()),
+                self.workers.values().all(|worker| !worker.tasks.is_empty()),
                 "idle for nothing"
             );
             assert_eq!(self.stopped, self.workers.is_empty());
@@ -196,11 +298,14 @@ impl Model {
         assert!(engine.poll_timeout().is_none_or(|due| due > self.now), "something is due");
         for worker in self.workers.values() {
             assert!(self.lost_at(worker) > heard_until, "a dead worker is registered");
-            assert!(worker.told + self.settings.heartbeat_interval > self.now, "no heartbeat");
+            assert!(worker.told + worker.heartbeat > self.now, "no heartbeat");
         }
         for request in self.requests.values() {
-            if let State::Waiting { since, .. } = request.state {
-                assert!(since + self.settings.request_expiry > self.now, "waits for too long");
+            match request.state {
+                State::Waiting { expires, .. } => assert!(expires > self.now, "waits too long"),
+                State::Running => {
+                    assert!(request.end_by().is_none_or(|end| end > self.now), "runs too long");
+                }
             }
         }
         if self.stop_at.is_some_and(|at| at <= self.now) {
@@ -215,8 +320,10 @@ impl Model {
         assert_eq!((report.clients, report.bytes), (0, 0));
         assert_eq!(engine.poll_timeout(), None);
         assert_eq!(self.stopped, self.stop_at.is_some());
-        let ended =
-            |name: &str| name == "requests_answered" || name.starts_with("requests_dropped_");
+        let ended = |name: &str| {
+            ["requests_answered", "requests_joined", "answers_repeated"].contains(&name)
+                || name.starts_with("requests_dropped_")
+        };
         let ended = engine.counters().iter().filter(|(name, ..)| ended(name));
         let ended: u64 = ended.map(|(_, count, _)| count).sum();
         assert_eq!(engine.counters().requests_received, ended, "every request ends exactly once");
@@ -225,19 +332,18 @@ impl Model {
     /// When something will be due, if nothing happens before.
     fn due(&self) -> Option<Instant> {
         let workers = self.workers.values();
-        let workers = workers
-            .map(|worker| self.lost_at(worker).min(worker.told + self.settings.heartbeat_interval));
+        let workers =
+            workers.map(|worker| self.lost_at(worker).min(worker.told + worker.heartbeat));
         let requests = self.requests.values().filter_map(|request| match request.state {
-            State::Waiting { since, .. } => Some(since + self.settings.request_expiry),
-            State::Running { .. } => None,
+            State::Waiting { expires, .. } => Some(expires),
+            State::Running => request.end_by(),
         });
         let stop = self.stop_at.filter(|_| !self.stopped);
         workers.chain(requests).chain(stop).min()
     }
 
     fn lost_at(&self, worker: &Worker) -> Instant {
-        let silence = self.settings.heartbeat_interval * self.settings.heartbeat_liveness;
-        (worker.heard + silence).max(self.grace.unwrap_or(worker.heard))
+        worker.heard.max(self.resumed.unwrap_or(worker.heard)) + worker.silence_max
     }
 
     fn bytes(&self) -> usize {
@@ -247,19 +353,19 @@ impl Model {
     /// Every service with a worker or a request, by name.
     fn services(&self) -> BTreeMap<String, ServiceReport> {
         let mut services: BTreeMap<_, ServiceReport> = BTreeMap::new();
-        let mut of = |name: &ServiceName, count: fn(&mut ServiceReport)| {
+        let mut of = |name: &ServiceName, workers: usize, running: usize, waiting: u64| {
             let name = name.to_string();
             let new = ServiceReport { name: name.clone(), ..ServiceReport::default() };
-            count(services.entry(name).or_insert(new));
+            let service = services.entry(name).or_insert(new);
+            service.workers += workers as u64;
+            service.running += running as u64;
+            service.waiting += waiting;
         };
         for worker in self.workers.values() {
-            of(&worker.service, |service| service.workers += 1);
+            of(&worker.service, usize::from(!worker.draining), worker.tasks.len(), 0);
         }
-        for request in self.requests.values() {
-            match request.state {
-                State::Waiting { .. } => of(&request.service, |service| service.waiting += 1),
-                State::Running { .. } => of(&request.service, |service| service.running += 1),
-            }
+        for request in self.requests.values().filter(|request| request.waits()) {
+            of(&request.service, 0, 0, 1);
         }
         services
     }

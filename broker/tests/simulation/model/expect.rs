@@ -4,9 +4,12 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use majordomo_broker::engine::{Caller, Dropped, Event, Gone, Payload, Question, RefusedWorker};
-use majordomo_protocol::{PeerId, ServiceName, Version, client, worker};
+use majordomo_protocol::{
+    Agreement, InstanceId, Offer, PeerId, ServiceName, Terms, Version, client, worker,
+};
 
-use super::{Model, Number, Reply, Request, State, Worker};
+use super::answers::Outcome;
+use super::{Model, Number, Reply, Request, State, Task, Worker, answered};
 use crate::Parts;
 
 impl Model {
@@ -19,19 +22,25 @@ impl Model {
         self.advance(now);
         self.heard_until = None;
         match event {
-            Event::FromClient { caller, command } => self.request(caller, command),
+            Event::FromClient { caller, command } => self.client(caller, command),
             Event::Question { caller, service, question } => {
                 self.counters.mmi_requests += 1;
                 let serves = |name: &ServiceName| {
-                    self.workers.values().any(|worker| worker.service == *name)
+                    let mut workers = self.workers.values();
+                    workers.any(|worker| worker.service == *name && !worker.draining)
                 };
                 let text = match question {
-                    Question::Service(Some(name)) if serves(name) => Some("200".to_owned()),
-                    Question::Service(_) => Some("404".to_owned()),
-                    Question::Unknown => Some("501".to_owned()),
-                    Question::Broker => None,
+                    Question::Service(Some(name)) if serves(name) => "200",
+                    Question::Service(_) => "404",
+                    Question::Unknown => "501",
+                    Question::Broker => {
+                        let report = (caller.clone(), answered(caller, service));
+                        self.expected.report = Some(report);
+                        return;
+                    }
                 };
-                self.expected.answer = Some((caller.clone(), service.clone(), text));
+                let outcome = Outcome::Final(Parts::of_texts(&[text]));
+                self.expect_answer(caller, service, true, outcome);
             }
             Event::FromWorker { worker, version, command } => {
                 self.parted.remove(worker);
@@ -40,7 +49,8 @@ impl Model {
                 } else {
                     self.stranger(worker, *version, command);
                 }
-                if *command == worker::ToBroker::Disconnect && self.expected.gone.is_none() {
+                let left = matches!(command, worker::ToBroker::Disconnect { .. });
+                if left && self.expected.gone.is_none() {
                     self.parted.insert(worker.clone());
                 }
             }
@@ -49,8 +59,8 @@ impl Model {
                 self.expect_gone(peer, Gone::Invalid);
             }
             Event::WorkerUnreachable { worker } => self.expect_gone(worker, Gone::Unreachable),
-            Event::ClientUnreachable { client } => {
-                self.counters.replies_unsent += 1;
+            Event::ClientUnreachable { client, answers } => {
+                self.counters.replies_unsent += answers;
                 self.expected.unsent = Some(client.clone());
             }
             Event::Stop => self.stop(now + self.settings.shutdown),
@@ -63,34 +73,85 @@ impl Model {
 
     fn advance(&mut self, now: Instant) {
         self.clock += 1;
-        if now - self.now > 2 * self.settings.heartbeat_interval && !self.workers.is_empty() {
-            self.grace =
-                Some(now + self.settings.heartbeat_interval * self.settings.heartbeat_liveness);
-            self.expected.late = true;
-        }
+        let interval = self.settings.heartbeat_interval;
+        self.may_be_late = now - self.now > 2 * interval && !self.workers.is_empty();
+        // The engine may have asked for an earlier time than this.
+        self.expected.late = self.may_be_late && self.due().is_some_and(|due| now > due + interval);
         self.now = now;
     }
 
-    fn request(&mut self, caller: &Caller<Parts>, command: &client::ToBroker<Parts>) {
-        let client::ToBroker::Request { service, body } = command;
+    fn client(&mut self, caller: &Caller<Parts>, command: &client::ToBroker<Parts>) {
+        match command {
+            client::ToBroker::Request { id, service, terms, body } => {
+                let caller = Caller { id: *id, ..caller.clone() };
+                self.request(caller, service, terms, body);
+            }
+            client::ToBroker::Cancel { id } => {
+                let mut requests = self.requests.iter();
+                let found = requests.find(|(_, request)| request.caller.id == Some(*id));
+                if let Some((number, _)) = found {
+                    self.expected.dropped.push((*number, Dropped::Cancelled));
+                }
+            }
+            client::ToBroker::Heartbeat => {
+                let instance = InstanceId::new(self.settings.instance.to_be_bytes());
+                let command = client::FromBroker::Heartbeat { instance };
+                self.expected.to_clients.push((caller.clone(), command));
+            }
+        }
+    }
+
+    fn request(
+        &mut self,
+        caller: Caller<Parts>,
+        service: &ServiceName,
+        terms: &Terms,
+        body: &Parts,
+    ) {
         self.counters.requests_received += 1;
-        let request = Request {
-            caller: caller.clone(),
+        let (number, wanted) = (body.0[0].request, !terms.no_reply);
+        if self.requests.contains_key(&number) {
+            return self.join(number, caller, wanted);
+        }
+        if let Some(outcome) = self.remembered(number) {
+            self.counters.answers_repeated += 1;
+            return self.expect_answer(&caller, service, wanted, outcome);
+        }
+        let mut request = Request {
+            wanted,
+            asked_first: caller.peer.clone(),
+            caller,
             service: service.clone(),
+            terms: terms.clone(),
             body: body.clone(),
             arrived: self.clock,
+            since: self.now,
             attempts: 0,
             id: None,
-            state: State::Waiting { since: self.now, returned: None },
+            state: State::Running,
             reply: Reply::None,
         };
+        let expires = request.expires(self.now, self.settings.request_expiry);
+        request.state = State::Waiting { expires, returned: None };
         match self.no_room_for(&request) {
             Some(reason) => {
-                self.expected.turned_away = Some((caller.peer.clone(), reason));
+                let outcome = Outcome::dropped(reason, false);
+                self.expect_answer(&request.caller, service, wanted, outcome);
+                self.expected.turned_away = Some((request.caller.peer, reason));
             }
             None => {
-                self.requests.insert(body.0[0].request, request);
+                self.requests.insert(number, request);
             }
+        }
+    }
+
+    fn join(&mut self, number: Number, caller: Caller<Parts>, wanted: bool) {
+        self.counters.requests_joined += 1;
+        let request = self.requests.get_mut(&number).expect("live");
+        let has_parts = request.wanted && request.caller.peer == caller.peer;
+        (request.caller, request.wanted) = (caller, wanted);
+        if request.reply == Reply::Sent && wanted && !has_parts {
+            self.expected.dropped.push((number, Dropped::PartialSent));
         }
     }
 
@@ -103,13 +164,19 @@ impl Model {
         let services = self.services();
         let new_client = !clients.contains(&request.caller.peer);
         let new_service = !services.contains_key(request.service.as_str());
+        // Those that ended for their clients, and not for their workers, count, too.
+        let tasks = self.workers.values().flat_map(|worker| &worker.tasks);
+        let held = self.requests.len() + tasks.filter(|task| !task.live).count();
+        let served =
+            services.get(request.service.as_str()).is_some_and(|service| service.workers > 0);
         let idle = services.values().filter(|service| service.workers == 0).count();
         let over = [
             (self.stop_at.is_some(), Dropped::Stopping),
-            (self.requests.len() >= settings.requests_max, Dropped::RequestsMax),
+            (held >= settings.requests_max, Dropped::RequestsMax),
             (of_client >= settings.requests_per_client_max, Dropped::RequestsPerClientMax),
             (new_client && clients.len() >= settings.clients_max, Dropped::ClientsMax),
             (self.bytes() + request.bytes() > settings.bytes_max, Dropped::BytesMax),
+            (request.terms.fail_fast && !served, Dropped::NoWorker),
             (
                 live().filter(same).filter(|other| other.waits()).count()
                     >= settings.requests_per_service_max,
@@ -123,13 +190,14 @@ impl Model {
 
     fn stranger(&mut self, peer: &PeerId, version: Version, command: &worker::ToBroker<Parts>) {
         let reason = match command {
-            worker::ToBroker::Disconnect => return,
-            worker::ToBroker::Ready { service } => {
+            worker::ToBroker::Disconnect { .. } => return,
+            worker::ToBroker::Ready { service, offer } => {
                 let services = self.services();
                 let new = !services.contains_key(service.as_str());
                 let over = [
                     (self.stop_at.is_some(), RefusedWorker::Stopping),
                     (service.as_str().starts_with("mmi."), RefusedWorker::ReservedService),
+                    (offer.capacity == 0 || offer.liveness == 1, RefusedWorker::Offer),
                     (self.workers.len() >= self.settings.workers_max, RefusedWorker::WorkersMax),
                     (
                         new && services.len() >= self.settings.services_max,
@@ -137,31 +205,52 @@ impl Model {
                     ),
                 ];
                 let Some((_, reason)) = over.into_iter().find(|(over, _)| *over) else {
-                    self.expected.registered = Some(peer.clone());
-                    self.workers.insert(
-                        peer.clone(),
-                        Worker {
-                            version,
-                            service: service.clone(),
-                            request: None,
-                            heard: self.now,
-                            told: self.now,
-                            idle_since: self.clock,
-                            answered: 0,
-                        },
-                    );
-                    return;
+                    return self.register(peer, version, service, offer);
                 };
                 reason
             }
-            worker::ToBroker::Heartbeat => RefusedWorker::Unregistered,
-            worker::ToBroker::Partial { .. } | worker::ToBroker::Final { .. } => {
+            worker::ToBroker::Heartbeat | worker::ToBroker::Drain => RefusedWorker::Unregistered,
+            worker::ToBroker::Partial { .. }
+            | worker::ToBroker::Final { .. }
+            | worker::ToBroker::Error { .. } => {
                 self.counters.replies_unexpected += 1;
                 RefusedWorker::Unregistered
             }
         };
         self.expected.refused = Some((peer.clone(), reason));
         self.expected.disconnect.push((peer.clone(), version));
+    }
+
+    fn register(&mut self, peer: &PeerId, version: Version, service: &ServiceName, offer: &Offer) {
+        let settings = &self.settings;
+        let (min, max) = (settings.heartbeat_interval_min, settings.heartbeat_interval_max);
+        let heartbeat = match offer.heartbeat {
+            Some(asked) => asked.clamp(min, max),
+            None => settings.heartbeat_interval,
+        };
+        let own = u8::try_from(settings.heartbeat_liveness).expect("a small number");
+        let liveness = if offer.liveness == 0 { own } else { offer.liveness };
+        let worker = Worker {
+            version,
+            service: service.clone(),
+            capacity: offer.capacity.into(),
+            draining: false,
+            tasks: Vec::new(),
+            heartbeat,
+            silence_max: heartbeat * u32::from(liveness),
+            heard: self.now,
+            told: self.now,
+            last_told: None,
+            used: self.clock,
+            answered: 0,
+        };
+        if version >= Version::V1_0 {
+            let instance = InstanceId::new(settings.instance.to_be_bytes());
+            let agreement = Agreement { heartbeat, liveness, instance };
+            self.expected.welcome = Some((peer.clone(), agreement));
+        }
+        self.expected.registered = Some(peer.clone());
+        self.workers.insert(peer.clone(), worker);
     }
 
     fn registered_worker(
@@ -175,33 +264,55 @@ impl Model {
         if worker.version != version {
             return self.expect_gone(peer, Gone::Unexpected);
         }
-        let (client, body, last) = match command {
+        let (client, outcome) = match command {
             worker::ToBroker::Heartbeat => return,
-            worker::ToBroker::Disconnect => return self.expect_gone(peer, Gone::Disconnected),
+            worker::ToBroker::Drain => {
+                self.counters.workers_drained += u64::from(!worker.draining);
+                worker.draining = true;
+                return;
+            }
+            worker::ToBroker::Disconnect { .. } => {
+                return self.expect_gone(peer, Gone::Disconnected);
+            }
             worker::ToBroker::Ready { .. } => return self.expect_gone(peer, Gone::Unexpected),
-            worker::ToBroker::Partial { client, body } => (client, body, false),
-            worker::ToBroker::Final { client, body } => (client, body, true),
+            worker::ToBroker::Partial { client, .. } => (client, None),
+            worker::ToBroker::Final { client, body } => {
+                (client, Some(Outcome::Final(body.clone())))
+            }
+            worker::ToBroker::Error { client, reason, details } => {
+                (client, Some(Outcome::Error(reason.clone(), details.clone())))
+            }
         };
-        let holds = |number: &Number| self.requests[number].id.as_ref() == Some(client);
-        match worker.request.filter(holds) {
-            None => {
-                self.counters.replies_unexpected += 1;
+        let Some(position) = worker.tasks.iter().position(|task| task.id == *client) else {
+            self.counters.replies_unexpected += 1;
+            if version < Version::V1_0 {
                 self.expect_gone(peer, Gone::Unexpected);
             }
-            Some(number) if last => self.final_reply(peer, number, body),
-            Some(number) => self.partial(number, body),
+            return;
+        };
+        match (outcome, command) {
+            (None, worker::ToBroker::Partial { body, .. }) => {
+                self.counters.replies_partial += 1;
+                let task = worker.tasks[position].clone();
+                if task.live {
+                    self.partial(task.number, body);
+                }
+            }
+            (Some(outcome), _) => self.end_of_reply(peer, position, outcome),
+            _ => unreachable!(),
         }
     }
 
     fn partial(&mut self, number: Number, body: &Parts) {
-        self.counters.replies_partial += 1;
         let bytes = self.bytes();
         let request = self.requests.get_mut(&number).expect("running");
-        if request.caller.version == Version::V0_2 {
+        if request.caller.version >= Version::V0_2 {
             request.reply = Reply::Sent;
-            let (service, body) = (request.service.clone(), body.clone());
-            let command = client::FromBroker::Partial { service, body };
-            self.expected.to_client = Some((request.caller.clone(), command));
+            let body = body.clone();
+            let command = client::FromBroker::Partial { request: request.answered(), body };
+            if request.wanted {
+                self.expected.to_clients.push((request.caller.clone(), command));
+            }
             return;
         }
         let mut kept = match std::mem::replace(&mut request.reply, Reply::Overflowed) {
@@ -217,24 +328,36 @@ impl Model {
         }
     }
 
-    fn final_reply(&mut self, peer: &PeerId, number: Number, body: &Parts) {
+    fn end_of_reply(&mut self, peer: &PeerId, position: usize, outcome: Outcome) {
         let worker = self.workers.get_mut(peer).expect("registered");
-        worker.request = None;
-        worker.idle_since = self.clock;
+        if !worker.draining && !worker.is_free() {
+            worker.used = self.clock;
+        }
+        let Task { id, number, live } = worker.tasks.remove(position);
         worker.answered += 1;
         if self.settings.follow_requests {
-            self.expected.answered = self.requests[&number].id.clone();
+            self.expected.answered = Some(id);
+        }
+        if !live {
+            self.counters.replies_unwanted += 1;
+            return;
         }
         if self.requests[&number].reply == Reply::Overflowed {
             self.expected.dropped.push((number, Dropped::PartialBytesMax));
             return;
         }
         let request = self.requests.remove(&number).expect("running");
-        let mut reply = if let Reply::Kept(parts) = request.reply { parts } else { Parts(vec![]) };
-        reply.append(body.clone());
-        let command = client::FromBroker::Final { service: request.service, body: reply };
-        self.expected.to_client = Some((request.caller, command));
         self.counters.requests_answered += 1;
+        let (outcome, remembered) = match (request.reply, outcome) {
+            (Reply::Kept(mut parts), Outcome::Final(body)) => {
+                parts.append(body);
+                (Outcome::Final(parts.clone()), Outcome::Final(parts))
+            }
+            (Reply::Sent, outcome) => (outcome, Model::without_parts()),
+            (_, outcome) => (outcome.clone(), outcome),
+        };
+        self.remember(&request.caller, number, request.wanted, &remembered);
+        self.expect_answer(&request.caller, &request.service, request.wanted, outcome);
     }
 
     fn expect_gone(&mut self, peer: &PeerId, reason: Gone) {

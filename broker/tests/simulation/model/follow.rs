@@ -1,27 +1,22 @@
 //! Whether the engine may want done what it wants done.
 
-use majordomo_broker::engine::{Action, Dropped, Gone, Note};
-use majordomo_protocol::{ClientAddress, PeerId, ServiceName, worker};
+use majordomo_broker::engine::{Action, Caller, Dropped, Gone, Note};
+use majordomo_protocol::{ClientAddress, PeerId, ServiceName, Version, client, worker};
 
-use super::{Model, Number, Reply, Request, State};
+use super::answers::Outcome;
+use super::{Model, Number, Reply, Request, State, Task};
 use crate::Parts;
 
 impl Model {
     pub(crate) fn follow(&mut self, action: Action<Parts>) {
         self.clock += 1;
         match action {
-            Action::ToClient { caller, command } => {
-                assert_eq!(self.expected.to_client.take(), Some((caller, command)));
-            }
-            Action::Answer { caller, service, text } => {
-                let expected = self.expected.answer.take();
-                let is_report = matches!(expected, Some((_, _, None)));
-                assert_eq!(expected, Some((caller, service, (!is_report).then_some(text))));
-            }
+            Action::ToClient { caller, command } => self.follow_answer(caller, command),
             Action::ToWorker { worker, version, command } => {
                 assert!(!self.parted.contains(&worker), "sent something after DISCONNECT");
+                let mut last_told = None;
                 match command {
-                    worker::FromBroker::Disconnect => {
+                    worker::FromBroker::Disconnect { .. } => {
                         let expected = &mut self.expected.disconnect;
                         let position =
                             expected.iter().position(|peer| *peer == (worker.clone(), version));
@@ -32,15 +27,25 @@ impl Model {
                     worker::FromBroker::Heartbeat => {
                         let worker = self.workers.get(&worker).expect("a beat to a stranger");
                         let silent = self.now - worker.told;
-                        assert!(silent >= self.settings.heartbeat_interval, "too soon");
+                        assert!(silent >= worker.heartbeat, "too soon");
                     }
-                    worker::FromBroker::Request { client, body } => {
-                        self.dispatch(&worker, client, &body);
+                    worker::FromBroker::Request { client, task, body } => {
+                        last_told = Some(client.clone());
+                        self.dispatch(&worker, client, &task, &body);
+                    }
+                    worker::FromBroker::Welcome(agreement) => {
+                        assert!(version >= Version::V1_0);
+                        let expected = self.expected.welcome.take();
+                        assert_eq!(expected, Some((worker.clone(), agreement)));
+                    }
+                    worker::FromBroker::Cancel { client } => {
+                        assert!(version >= Version::V1_0);
+                        assert_eq!(self.expected.cancelled.replace(client), None);
                     }
                 }
                 let worker = self.workers.get_mut(&worker).expect("registered");
                 assert_eq!(version, worker.version);
-                worker.told = self.now;
+                (worker.told, worker.last_told) = (self.now, last_told);
             }
             Action::Note(note) => self.follow_note(note),
             Action::Stopped => {
@@ -50,47 +55,71 @@ impl Model {
         }
     }
 
-    fn dispatch(&mut self, peer: &PeerId, client: ClientAddress, body: &Parts) {
+    fn follow_answer(&mut self, caller: Caller<Parts>, command: client::FromBroker<Parts>) {
+        match (&self.expected.report, &command) {
+            (Some((asked, about)), client::FromBroker::Final { request, .. })
+                if *asked == caller && about == request =>
+            {
+                self.expected.report = None;
+            }
+            _ => self.expected.said.push((caller, command)),
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        peer: &PeerId,
+        client: ClientAddress,
+        task: &majordomo_protocol::Task,
+        body: &Parts,
+    ) {
         self.counters.requests_dispatched += 1;
         let number = body.0[0].request;
         let request = self.requests.get(&number).expect("dispatched after its end");
         let service = request.service.clone();
-        let State::Waiting { since, returned } = request.state else { panic!("dispatched twice") };
-        assert!(since + self.settings.request_expiry > self.now, "dispatched after its expiry");
+        let State::Waiting { expires, returned } = request.state else {
+            panic!("dispatched twice")
+        };
+        assert!(expires > self.now, "dispatched after its expiry");
         assert_eq!(*body, request.body);
+        assert_eq!(task.metadata, request.terms.metadata);
+        assert_eq!(u32::from(task.attempt), request.attempts + 1);
+        assert_eq!(task.timeout, request.end_by().map(|end| end - self.now));
         assert!(self.stop_at.is_none(), "dispatched while stopping");
         assert!(request.attempts < self.settings.attempts_max, "one attempt too many");
+        assert!(request.attempts == 0 || !request.terms.once, "a second attempt for once");
         assert!(request.id.as_ref().is_none_or(|id| *id == client), "a new id for an old request");
         let owner = self.ids.insert(client.clone(), Some(number));
-        assert!(owner.is_none_or(|owner| owner == Some(number)), "an old id for a new request");
+        assert!(owner.is_none() || request.id.is_some(), "an old id for a new request");
         self.check_turn(number, request, returned);
 
         let worker = self.workers.get(peer).expect("dispatched to a stranger");
         assert_eq!(worker.service, service, "dispatched to a worker of another service");
-        assert_eq!(worker.request, None, "a second request for one worker");
-        let longest_idle = self.workers.values().filter(|worker| worker.service == service);
-        let longest_idle = longest_idle.filter(|worker| worker.request.is_none());
-        let longest_idle = longest_idle.map(|worker| worker.idle_since).min();
-        assert_eq!(Some(worker.idle_since), longest_idle, "not the least recently used worker");
+        assert!(worker.is_free(), "more than its capacity, or draining");
+        let free = self.workers.values().filter(|w| w.service == service && w.is_free());
+        let least_recently = free.map(|worker| worker.used).min();
+        assert_eq!(Some(worker.used), least_recently, "not the least recently used worker");
 
         let request = self.requests.get_mut(&number).expect("live");
         if returned.is_none() {
-            self.turns.insert((service, request.caller.peer.clone()), self.clock);
+            self.turns.insert((service, request.asked_first.clone()), self.clock);
         }
         request.attempts += 1;
-        request.state = State::Running { since: self.now };
+        request.state = State::Running;
         request.id = Some(client.clone());
         if self.settings.follow_requests {
             let said = self.expected.dispatch.take();
-            assert_eq!(said, Some((client, peer.clone(), request.attempts)));
+            assert_eq!(said, Some((client.clone(), peer.clone(), request.attempts)));
         }
-        self.workers.get_mut(peer).expect("registered").request = Some(number);
+        let worker = self.workers.get_mut(peer).expect("registered");
+        worker.used = self.clock;
+        worker.tasks.push(Task { id: client, number, live: true });
     }
 
     /// Checks that no other waiting request should have been dispatched before.
     fn check_turn(&self, number: Number, request: &Request, returned: Option<u64>) {
         let last_turn = |other: &Request| {
-            self.turns.get(&(other.service.clone(), other.caller.peer.clone())).copied()
+            self.turns.get(&(other.service.clone(), other.asked_first.clone())).copied()
         };
         let mine = last_turn(request).unwrap_or(0);
         for (other_number, other) in &self.requests {
@@ -102,8 +131,8 @@ impl Model {
                 (Some(mine), Some(others)) => assert!(mine < others, "lost earlier, served later"),
                 (Some(_), None) => {}
                 (None, Some(_)) => panic!("{other_number} lost its worker and is passed over"),
-                (None, None) if other.caller.peer == request.caller.peer => {
-                    assert!(number < *other_number, "came earlier, served later");
+                (None, None) if other.asked_first == request.asked_first => {
+                    assert!(request.arrived < other.arrived, "came earlier, served later");
                 }
                 (None, None) => {
                     let others = last_turn(other).unwrap_or(0);
@@ -116,7 +145,11 @@ impl Model {
 
     fn follow_note(&mut self, note: Note) {
         match note {
-            Note::Late => assert!(std::mem::take(&mut self.expected.late), "not late"),
+            Note::Late => {
+                assert!(self.may_be_late, "not late");
+                self.expected.late = false;
+                self.resumed = Some(self.now);
+            }
             Note::ReplyUnsent { client } => assert_eq!(self.expected.unsent.take(), Some(client)),
             Note::WorkerRegistered { worker, version, service } => {
                 self.counters.workers_registered += 1;
@@ -128,8 +161,8 @@ impl Model {
                 *self.counters.refused(reason) += 1;
                 assert_eq!(self.expected.refused.take(), Some((worker, reason)));
             }
-            Note::WorkerGone { worker, service, reason, request } => {
-                self.gone(worker, &service, reason, request);
+            Note::WorkerGone { worker, service, reason, requests } => {
+                self.gone(worker, &service, reason, requests);
             }
             Note::RequestDropped { client, service, request: None, reason } => {
                 *self.counters.dropped(reason) += 1;
@@ -150,13 +183,7 @@ impl Model {
         }
     }
 
-    fn gone(
-        &mut self,
-        peer: PeerId,
-        service: &ServiceName,
-        reason: Gone,
-        id: Option<ClientAddress>,
-    ) {
+    fn gone(&mut self, peer: PeerId, service: &ServiceName, reason: Gone, requests: usize) {
         *self.counters.gone(reason) += 1;
         let lost_at = self.lost_at(&self.workers[&peer]);
         let worker = self.workers.remove(&peer).expect("registered");
@@ -173,26 +200,27 @@ impl Model {
         } else {
             self.expected.disconnect.push((peer, worker.version));
         }
-        let Some(number) = worker.request else {
-            assert_eq!(id, None);
-            return;
-        };
-        self.counters.requests_returned += 1;
-        let request = self.requests.get_mut(&number).expect("running");
-        assert_eq!(id, request.id);
-        if reason == Gone::Unreachable && request.state == (State::Running { since: worker.told }) {
-            request.attempts -= 1;
-        }
-        let over = [
-            (self.stop_at.is_some(), Dropped::Stopping),
-            (request.reply == Reply::Sent, Dropped::PartialSent),
-            (request.attempts >= self.settings.attempts_max, Dropped::AttemptsMax),
-        ];
-        match over.into_iter().find(|(over, _)| *over) {
-            Some((_, reason)) => self.expected.dropped.push((number, reason)),
-            None => {
-                request.reply = Reply::None;
-                request.state = State::Waiting { since: self.now, returned: Some(self.clock) };
+        assert_eq!(requests, worker.tasks.len());
+        for task in worker.tasks.into_iter().filter(|task| task.live) {
+            self.clock += 1;
+            self.counters.requests_returned += 1;
+            let request = self.requests.get_mut(&task.number).expect("running");
+            if reason == Gone::Unreachable && worker.last_told == Some(task.id) {
+                request.attempts -= 1;
+            }
+            let over = [
+                (self.stop_at.is_some(), Dropped::Stopping),
+                (request.reply == Reply::Sent && request.wanted, Dropped::PartialSent),
+                (request.terms.once && request.attempts > 0, Dropped::Once),
+                (request.attempts >= self.settings.attempts_max, Dropped::AttemptsMax),
+            ];
+            match over.into_iter().find(|(over, _)| *over) {
+                Some((_, reason)) => self.expected.dropped.push((task.number, reason)),
+                None => {
+                    request.reply = Reply::None;
+                    let expires = request.expires(self.now, self.settings.request_expiry);
+                    request.state = State::Waiting { expires, returned: Some(self.clock) };
+                }
             }
         }
     }
@@ -205,26 +233,50 @@ impl Model {
         reason: Dropped,
     ) {
         *self.counters.dropped(reason) += 1;
-        let known = self.ids.entry(id).or_insert(None);
-        // The id of one that was never handed out is new: it is the oldest it can be.
+        let known = *self.ids.entry(id.clone()).or_insert(None);
+        // The id of one that was never handed out is new: it is the oldest it can be. If
+        // another one can be meant, that is dropped at once, too.
         let number = known.unwrap_or_else(|| {
-            let of_client =
-                |request: &Request| request.caller.peer == *client && request.service == *service;
-            let mut requests = self.requests.iter();
-            let oldest = requests.find(|(_, request)| request.id.is_none() && of_client(request));
-            *oldest.expect("dropped, and not there").0
+            let meant = |(number, request): &(&Number, &Request)| {
+                request.id.is_none()
+                    && request.caller.peer == *client
+                    && request.service == *service
+                    && self.may_drop(**number, request, reason)
+            };
+            let meant = self.requests.iter().filter(meant);
+            *meant.min_by_key(|(_, request)| request.arrived).expect("dropped, and not there").0
         });
         let request = self.requests.remove(&number).expect("dropped after its end");
         assert_eq!((&request.caller.peer, &request.service), (client, service));
+        assert!(self.may_drop(number, &request, reason), "dropped: {reason:?}");
+        self.expected.dropped.retain(|drop| *drop != (number, reason));
+
+        // A worker that is still there holds it.
+        for worker in self.workers.values_mut() {
+            for task in worker.tasks.iter_mut().filter(|task| task.live && task.id == id) {
+                task.live = false;
+                if worker.version >= Version::V1_0 {
+                    assert_eq!(self.expected.cancelled.take(), Some(id.clone()));
+                }
+            }
+        }
+        let ran = request.attempts > 0;
+        let outcome = Outcome::dropped(reason, ran);
+        if ran {
+            self.remember(&request.caller, number, request.wanted, &outcome);
+        }
+        self.expect_answer(&request.caller, service, request.wanted, outcome);
+    }
+
+    fn may_drop(&self, number: Number, request: &Request, reason: Dropped) -> bool {
         match (reason, request.state) {
-            (Dropped::Expired, State::Waiting { since, .. }) => {
-                assert!(since + self.settings.request_expiry <= self.now, "expired too soon");
+            (Dropped::Expired | Dropped::NotStarted, State::Waiting { expires, .. }) => {
+                expires <= self.now && reason == request.expiry_reason(self.now)
             }
-            _ => {
-                let expected = &mut self.expected.dropped;
-                let position = expected.iter().position(|drop| *drop == (number, reason));
-                expected.remove(position.unwrap_or_else(|| panic!("dropped: {reason:?}")));
+            (Dropped::TimedOut, State::Running) => {
+                self.heard_until.is_some() && request.end_by().is_some_and(|end| end <= self.now)
             }
+            _ => self.expected.dropped.contains(&(number, reason)),
         }
     }
 }
