@@ -317,11 +317,6 @@ fn contradictions_name_both_keys_values_and_places() {
         "requests_per_service_max = 11 (broker.toml:3) is more than requests_max = 10 \
          (broker.toml:1): requests_per_service_max must be at most requests_max",
     );
-    check(
-        "requests_max = 10\nrequests_per_service_max = 5",
-        "requests_per_client_max = 100000 (default) is more than requests_max = 10 \
-         (broker.toml:1): requests_per_client_max must be at most requests_max",
-    );
     check_process(
         &["--services-max", "5"],
         &[("MAJORDOMO_BROKER_SERVICES_IDLE_MAX", "6")],
@@ -361,6 +356,17 @@ fn contradictions_name_both_keys_values_and_places() {
         let error = Config::builder().toml("broker.toml", &toml(&settings)).build();
         let error = error.expect_err("a contradiction").to_string();
         assert!(error.ends_with(&format!("{key} must be at most {bound}")), "{error}");
+    }
+}
+
+#[test]
+fn a_default_gives_way_to_a_bound_that_was_given() {
+    let config = Config::builder().set("requests_max", 10).build().expect("no contradiction");
+    assert_eq!(config.requests_per_client_max(), 10);
+    assert_eq!(config.requests_per_service_max(), 10);
+    for bound in KEYS.iter().filter(|key| KEYS.iter().any(|k| k.at_most() == Some(key.name()))) {
+        let lowest = *bound.range().expect("a number").start();
+        check(&format!("{} = {lowest}", bound.name()), "ok");
     }
 }
 

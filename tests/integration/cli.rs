@@ -104,9 +104,10 @@ fn check_config() {
 #[test]
 fn what_contradicts_itself_is_refused() {
     is_refused(
-        &run(["--requests-max=3"]),
-        "majordomo-broker: requests_per_service_max = 100000 (default) is more than requests_max = 3 \
-         (flag --requests-max): requests_per_service_max must be at most requests_max\n",
+        &run(["--requests-max=3", "--requests-per-service-max=4"]),
+        "majordomo-broker: requests_per_service_max = 4 (flag --requests-per-service-max) is more \
+         than requests_max = 3 (flag --requests-max): requests_per_service_max must be at most \
+         requests_max\n",
     );
 }
 

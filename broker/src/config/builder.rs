@@ -124,7 +124,8 @@ impl ConfigBuilder {
     ///
     /// # Errors
     ///
-    /// The first fault of the values given, or else a contradiction between them.
+    /// The first fault of the values given, or else a contradiction between them. A
+    /// default above a bound that was given is lowered to it.
     pub fn build(mut self) -> Result<Config, ConfigError> {
         if let Some(error) = self.error {
             return Err(error);
@@ -133,7 +134,11 @@ impl ConfigBuilder {
             let Some(bound) = key.at_most().and_then(Key::find) else { continue };
             let (value, bound_value) =
                 (key.number(&mut self.config), bound.number(&mut self.config));
-            if value > bound_value {
+            if value > bound_value && !self.origins.contains_key(key.name()) {
+                // A default gives way: only what somebody said can contradict.
+                let lowered = Value::Integer(i64::try_from(bound_value).unwrap_or(i64::MAX));
+                self.put(key.name(), &lowered, Origin::Default);
+            } else if value > bound_value {
                 let origin =
                     |key: &Key| self.origins.get(key.name()).cloned().unwrap_or(Origin::Default);
                 return Err(ConfigError::Contradiction {
@@ -146,7 +151,7 @@ impl ConfigBuilder {
                 });
             }
         }
-        Ok(self.config)
+        self.error.map_or(Ok(self.config), Err)
     }
 
     fn put(&mut self, name: &str, value: &Value, origin: Origin) {
