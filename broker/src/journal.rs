@@ -124,6 +124,7 @@ fn gone(reason: Gone) -> (&'static str, log::Level) {
         Gone::Unreachable => ("worker unreachable", log::Level::Warn),
         Gone::Unexpected => ("worker unexpected", log::Level::Warn),
         Gone::Invalid => ("worker invalid", log::Level::Warn),
+        Gone::Drained => ("worker drained", log::Level::Info),
         Gone::Stopping => ("worker stopping", log::Level::Info),
     }
 }

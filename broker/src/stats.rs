@@ -81,7 +81,7 @@ counters! {
     mmi_requests,
     /// Workers that registered.
     workers_registered,
-    /// Workers that said DRAIN.
+    /// Workers that said DRAIN, and left when they had finished what they had.
     workers_drained,
     /// Workers lost: silent for heartbeat interval × liveness.
     workers_silent,
@@ -152,6 +152,7 @@ impl Counters {
             Gone::Unreachable => &mut self.workers_unreachable,
             Gone::Unexpected => &mut self.workers_unexpected,
             Gone::Invalid => &mut self.workers_invalid,
+            Gone::Drained => &mut self.workers_drained,
             Gone::Stopping => &mut self.workers_stopping,
         }
     }

@@ -68,6 +68,22 @@
 //! The versions have no error replies. Workers made with the worker SDK say that a
 //! handler failed by a convention, which [`failure`] recognises.
 //!
+//! # Values instead of bytes
+//!
+//! With the feature `json` or `msgpack`, `Client::typed` calls the methods of a typed
+//! service: requests and replies are what serde can write and read, replies may be
+//! streams, and an error of the service has a code, a kind, a text and details.
+//!
+//! # Tests of your own code
+//!
+//! With the feature `testing`, a broker in your process answers from a script, so that
+//! what you test uses the real client; see `testing`.
+//!
+//! # Features
+//!
+//! None is on by default. `json`, `msgpack`: typed calls in that format. `testing`: the
+//! scripted broker, for dev-dependencies.
+//!
 //! # Modules
 //!
 //! - this page: [`Client`], its [builder](ClientBuilder), [`Options`], [`Call`],
@@ -80,6 +96,8 @@ mod builder;
 mod call;
 mod call_error;
 mod client;
+#[cfg(any(feature = "json", feature = "msgpack"))]
+mod codec;
 mod connection;
 pub mod dialog;
 mod error;
@@ -90,6 +108,12 @@ mod places;
 mod settings;
 pub mod shared;
 mod slot;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(any(feature = "json", feature = "msgpack"))]
+mod typed;
+#[cfg(any(feature = "json", feature = "msgpack"))]
+mod typed_error;
 mod wake;
 
 pub use blocking::{BlockingClient, BlockingClientBuilder, BlockingReplies, failure};
@@ -97,9 +121,15 @@ pub use builder::{ClientBuilder, WhenFull};
 pub use call::{Call, Replies};
 pub use call_error::CallError;
 pub use client::Client;
+#[cfg(any(feature = "json", feature = "msgpack"))]
+pub use codec::{Codec, Decode, Encode, Encoded, PayloadError};
 pub use dialog::Reply;
 pub use error::{Error, Violation};
 pub use options::Options;
+#[cfg(any(feature = "json", feature = "msgpack"))]
+pub use typed::{TypedClient, TypedReplies};
+#[cfg(any(feature = "json", feature = "msgpack"))]
+pub use typed_error::{Details, TypedError};
 
 pub use majordomo_protocol::mmi::BrokerReport;
 pub use majordomo_protocol::{Body, ENDPOINT_DEFAULT, Metadata, ServiceName, Version};

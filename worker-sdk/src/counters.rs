@@ -13,6 +13,7 @@ struct Cells {
     requests: AtomicU64,
     answers: AtomicU64,
     failures: AtomicU64,
+    cancellations: AtomicU64,
     panics: AtomicU64,
     answers_late: AtomicU64,
     reconnects: AtomicU64,
@@ -27,9 +28,13 @@ pub struct Counts {
     pub requests: u64,
     /// Final replies given to a broker's connection, failures included.
     pub answers: u64,
-    /// Requests that ended in a [failure](crate::failure): the handler erred,
-    /// panicked or dropped its responder, or a size limit was passed.
+    /// Requests that ended in an ERROR, before MDP/1.0 in a
+    /// [failure](crate::failure): the handler erred, panicked or dropped its
+    /// responder, or a size limit was passed. Those given up after a cancellation do
+    /// not count.
     pub failures: u64,
+    /// Requests that were cancelled while they ran or waited here (MDP/1.0).
+    pub cancellations: u64,
     /// Handlers that panicked.
     pub panics: u64,
     /// Answers dropped, because the broker that wanted them was lost meanwhile or
@@ -50,6 +55,7 @@ impl Counters {
             requests: read(&self.0.requests),
             answers: read(&self.0.answers),
             failures: read(&self.0.failures),
+            cancellations: read(&self.0.cancellations),
             panics: read(&self.0.panics),
             answers_late: read(&self.0.answers_late),
             reconnects: read(&self.0.reconnects),
@@ -67,6 +73,10 @@ impl Counters {
 
     pub(crate) fn failure(&self) {
         self.0.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn cancellation(&self) {
+        self.0.cancellations.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn panic(&self) {

@@ -1,11 +1,12 @@
-//! The pure half of a connection: what one place says to one broker, and when.
+//! The pure half of a connection: what a worker says to one broker, and when.
 //!
-//! A place is one DEALER socket that registers for one service and holds at most
-//! one request, which is all that MDP/0.1 and MDP/0.2 allow. [`Dialog`] decides,
-//! the I/O thread moves bytes. It opens no socket, reads no clock and logs
-//! nothing: time comes with every call and randomness is seeded, so that two equal
-//! histories give equal actions, and hours of heartbeats are tried in a
-//! millisecond. Versions differ in frames only and are unknown here.
+//! A connection is one DEALER socket that registers for one service and holds at
+//! most `capacity` requests; MDP/0.1 and MDP/0.2 allow one. [`Dialog`] decides, the
+//! I/O thread moves bytes. It opens no socket, reads no clock and logs nothing: time
+//! comes with every call and randomness is seeded, so that two equal histories give
+//! equal actions, and hours of heartbeats are tried in a millisecond. One dialog
+//! serves all versions: they differ in frames, in how many requests are held, and in
+//! what is said at the beginning and at the end.
 //!
 //! Call [`handle`](Dialog::handle) for every event and
 //! [`handle_timeout`](Dialog::handle_timeout) once
@@ -14,145 +15,39 @@
 //!
 //! ```
 //! use std::time::{Duration, Instant};
-//! use majordomo_protocol::{Body, ServiceName, worker::ToBroker};
-//! use majordomo_worker::dialog::{Action, Dialog, Timing};
+//! use majordomo_protocol::{Offer, ServiceName, Version, worker::ToBroker};
+//! use majordomo_worker::dialog::{Action, Dialog, Registration, Timing};
 //!
 //! let now = Instant::now();
-//! let mut dialog = Dialog::new(ServiceName::new("echo")?, Timing::default(), 7, now);
+//! let service = ServiceName::new("echo")?;
+//! let registration = Registration::new(service.clone(), Version::V0_2);
+//! let mut dialog = Dialog::new(registration, Timing::default(), 7, now);
 //! dialog.handle_timeout(now);
 //! assert_eq!(dialog.poll_action(), Some(Action::Open));
-//! let ready = ToBroker::Ready { service: ServiceName::new("echo")? };
+//! let ready = ToBroker::Ready { service, offer: Offer::default() };
 //! assert_eq!(dialog.poll_action(), Some(Action::Send(ready)));
 //! assert_eq!(dialog.poll_timeout(), Some(now + Duration::from_millis(2500)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::collections::VecDeque;
+mod step;
+
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use majordomo_protocol::worker::{FromBroker, ToBroker};
-use majordomo_protocol::{Body, ClientAddress, ServiceName};
+use majordomo_protocol::{Agreement, Body, ClientAddress, Reason, Version};
 
-/// How often a connection beats, how long it waits, how fast it comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// A HEARTBEAT leaves after this long without any other command. The broker
-    /// must be set to the same. Default: 2.5 s.
-    pub heartbeat_interval: Duration,
-    /// The broker is taken for lost after this many intervals of silence. The RFCs
-    /// ask for 3 to 5. Default: 3.
-    pub heartbeat_liveness: u32,
-    /// The longest wait before the first attempt to come back. Default: 100 ms.
-    pub reconnect_min: Duration,
-    /// The longest wait before any attempt: every one that fails doubles the wait
-    /// up to here. Default: 32 s.
-    pub reconnect_max: Duration,
-}
+pub use step::{Action, CloseReason, Event, Registration, Timing};
 
-impl Default for Timing {
-    fn default() -> Self {
-        Timing {
-            heartbeat_interval: Duration::from_millis(2500),
-            heartbeat_liveness: 3,
-            reconnect_min: Duration::from_millis(100),
-            reconnect_max: Duration::from_secs(32),
-        }
-    }
-}
-
-impl Timing {
-    /// The silence after which a broker is taken for lost.
-    pub fn expiry(&self) -> Duration {
-        self.heartbeat_interval.saturating_mul(self.heartbeat_liveness)
-    }
-}
-
-/// What happens to a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The broker said something.
-    Message(FromBroker<Body>),
-    /// The broker sent what no broker may send.
-    Invalid,
-    /// The socket could not be opened, or failed.
-    Refused,
-    /// The handler has a part of the reply.
-    Partial(Body),
-    /// The handler has the reply, or its last part.
-    Final(Body),
-    /// The request that runs was never begun and never will be.
-    Unstarted,
-    /// The process was not running for a while: a silence proves nothing.
-    Suspended,
-    /// Finish what runs, then leave.
-    Drain,
-    /// Leave now.
-    Stop,
-}
-
-/// What the I/O half must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Open a new socket and connect it. There is none at this moment.
-    Open,
-    /// Send this on the open socket.
-    Send(ToBroker<Body>),
-    /// Give this request to the service's handler.
-    Run {
-        /// Who asked: goes back with the reply, unchanged.
-        client: ClientAddress,
-        /// What is asked.
-        body: Body,
-    },
-    /// Drop this request's answer: the broker that wanted it is lost.
-    Late {
-        /// Who asked.
-        client: ClientAddress,
-    },
-    /// Close the socket, if there is one.
-    Close(CloseReason),
-}
-
-/// Why a socket is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// Nothing was heard for interval times liveness.
-    Silent,
-    /// The broker sent DISCONNECT.
-    Disconnected,
-    /// The broker sent a message that is no command.
-    Invalid,
-    /// The broker sent a request while one was running.
-    Unexpected,
-    /// The socket could not be opened, or failed.
-    Refused,
-    /// The worker leaves: what was sent before, DISCONNECT included, must still
-    /// go out.
-    Stopped,
-}
-
-impl CloseReason {
-    /// The reason in words, for a log line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CloseReason::Silent => "broker silent",
-            CloseReason::Disconnected => "broker sent DISCONNECT",
-            CloseReason::Invalid => "broker sent an invalid message",
-            CloseReason::Unexpected => "broker sent a second request to a busy place",
-            CloseReason::Refused => "socket failed",
-            CloseReason::Stopped => "worker stops",
-        }
-    }
-
-    /// Whether what was sent on the socket should still go out.
-    pub fn flushes(self) -> bool {
-        matches!(self, CloseReason::Stopped | CloseReason::Invalid | CloseReason::Unexpected)
-    }
-}
+/// How long a connection that has said DRAIN stays, though nothing runs: a REQUEST
+/// that left the broker before it heard so is still served. The broker may end it
+/// sooner by DISCONNECT.
+const DRAIN_GRACE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// No socket. The next one is opened at `until`, or when the request that
+    /// No socket. The next one is opened at `until`, or when the last request that
     /// still runs has ended, whichever is later.
     Away { until: Instant },
     /// READY was sent.
@@ -160,26 +55,31 @@ enum State {
         opened: Instant,
         /// When the broker last said anything, or was excused.
         heard: Instant,
-        /// When the next HEARTBEAT is due.
-        beat: Instant,
+        /// When the broker was last told anything.
+        told: Instant,
         /// Set by a suspension, cleared by the next message: silence is excused
         /// once, or a loop that is always late would never miss a dead broker.
         excused: bool,
+        /// What was asked for, until WELCOME says what holds.
+        terms: Timing,
+        /// DRAIN was sent; until when requests that crossed it may come.
+        grace: Option<Instant>,
     },
     /// The worker left. Nothing follows.
     Closed,
 }
 
-/// One place's side of MDP/Worker with one broker. See the [module](self).
+/// A worker's side of MDP/Worker on one connection. See the [module](self).
 #[derive(Debug)]
 pub struct Dialog {
-    service: ServiceName,
+    registration: Registration,
     timing: Timing,
     random: fastrand::Rng,
     state: State,
-    /// Whose request runs. Set by REQUEST, cleared when its handler has ended: it
-    /// outlives the connection it came by, and while it does there is no new one.
-    running: Option<ClientAddress>,
+    /// Whose requests run. Put in by REQUEST, taken out when the handler has ended:
+    /// they outlive the connection they came by, and while any does there is no new
+    /// one. So an address never means two requests, and no more than `capacity` run.
+    running: HashSet<ClientAddress>,
     draining: bool,
     /// Connections lost since a broker was last heard for a whole expiry.
     losses: u32,
@@ -189,13 +89,13 @@ pub struct Dialog {
 impl Dialog {
     /// A dialog that wants its first socket at `now`. `seed` sets the jitter of
     /// its back-off.
-    pub fn new(service: ServiceName, timing: Timing, seed: u64, now: Instant) -> Self {
+    pub fn new(registration: Registration, timing: Timing, seed: u64, now: Instant) -> Self {
         Dialog {
-            service,
+            registration,
             timing,
             random: fastrand::Rng::with_seed(seed),
             state: State::Away { until: now },
-            running: None,
+            running: HashSet::new(),
             draining: false,
             losses: 0,
             actions: VecDeque::new(),
@@ -208,29 +108,27 @@ impl Dialog {
             Event::Message(message) => self.handle_message(message, now),
             Event::Invalid => self.lose(CloseReason::Invalid, now),
             Event::Refused => self.lose(CloseReason::Refused, now),
-            Event::Partial(body) => {
-                if let (State::Registered { .. }, Some(client)) = (self.state, &self.running) {
-                    let client = client.clone();
+            Event::Partial { client, body } => {
+                if self.running.contains(&client) {
                     self.send(ToBroker::Partial { client, body }, now);
                 }
             }
-            Event::Final(body) => {
-                if let Some(client) = self.running.take() {
-                    match self.state {
-                        State::Registered { .. } => {
-                            self.send(ToBroker::Final { client, body }, now);
-                        }
-                        _ => self.actions.push_back(Action::Late { client }),
-                    }
-                    self.leave_if_drained(now);
-                }
+            Event::Final { client, body } => {
+                let command = ToBroker::Final { client: client.clone(), body };
+                self.end(client, command, now);
             }
-            Event::Unstarted => {
-                self.running = None;
+            Event::Error { client, reason, details } => {
+                let command = ToBroker::Error { client: client.clone(), reason, details };
+                self.end(client, command, now);
+            }
+            Event::Unstarted { client } => {
+                self.running.remove(&client);
                 match self.state {
-                    // Nobody serves here any more. DISCONNECT gives the request
-                    // back to the broker, which has other workers.
-                    State::Registered { .. } => self.leave(now),
+                    // Nobody serves here any more. DISCONNECT gives the request back
+                    // to the broker, which has other workers; when the rest has been
+                    // answered, or it would be given back too.
+                    State::Registered { .. } if self.running.is_empty() => self.leave(now),
+                    State::Registered { .. } => self.drain(now),
                     _ => self.leave_if_drained(now),
                 }
             }
@@ -242,10 +140,7 @@ impl Dialog {
                     *excused = true;
                 }
             }
-            Event::Drain => {
-                self.draining = true;
-                self.leave_if_drained(now);
-            }
+            Event::Drain => self.drain(now),
             Event::Stop => self.leave(now),
         }
     }
@@ -253,16 +148,27 @@ impl Dialog {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.state {
-            State::Away { until } if until <= now && self.running.is_none() => {
+            State::Away { until } if until <= now && self.running.is_empty() => {
                 self.actions.push_back(Action::Open);
-                self.state =
-                    State::Registered { opened: now, heard: now, beat: now, excused: false };
-                self.send(ToBroker::Ready { service: self.service.clone() }, now);
+                self.state = State::Registered {
+                    opened: now,
+                    heard: now,
+                    told: now,
+                    excused: false,
+                    terms: self.timing,
+                    grace: None,
+                };
+                self.send(self.registration.ready(&self.timing), now);
             }
-            State::Registered { heard, .. } if heard + self.timing.expiry() <= now => {
-                self.lose(CloseReason::Silent, now);
+            State::Registered { heard, told, terms, .. } => {
+                if heard + terms.expiry() <= now {
+                    return self.lose(CloseReason::Silent, now);
+                }
+                if told + terms.heartbeat_interval <= now {
+                    self.send(ToBroker::Heartbeat, now);
+                }
+                self.leave_if_drained(now);
             }
-            State::Registered { beat, .. } if beat <= now => self.send(ToBroker::Heartbeat, now),
             _ => {}
         }
     }
@@ -275,8 +181,12 @@ impl Dialog {
     /// When [`Dialog::handle_timeout`] must be called; never, when it says nothing.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Away { until } => self.running.is_none().then_some(until),
-            State::Registered { heard, beat, .. } => Some(beat.min(heard + self.timing.expiry())),
+            State::Away { until } => self.running.is_empty().then_some(until),
+            State::Registered { heard, told, terms, grace, .. } => {
+                let due = (told + terms.heartbeat_interval).min(heard + terms.expiry());
+                let grace = grace.filter(|_| self.running.is_empty());
+                Some(grace.map_or(due, |grace| grace.min(due)))
+            }
             State::Closed => None,
         }
     }
@@ -287,31 +197,56 @@ impl Dialog {
     }
 
     fn handle_message(&mut self, message: FromBroker<Body>, now: Instant) {
-        let State::Registered { opened, heard, excused, .. } = &mut self.state else {
+        let State::Registered { opened, heard, excused, terms, .. } = &mut self.state else {
             return;
         };
         *heard = now;
         *excused = false;
-        if *opened + self.timing.expiry() <= now {
+        if *opened + terms.expiry() <= now {
             self.losses = 0;
         }
         match message {
             FromBroker::Heartbeat => {}
-            FromBroker::Disconnect => self.lose(CloseReason::Disconnected, now),
-            FromBroker::Request { .. } if self.running.is_some() => {
-                self.lose(CloseReason::Unexpected, now);
+            FromBroker::Welcome(Agreement { heartbeat, liveness, .. }) => {
+                terms.heartbeat_interval = heartbeat;
+                terms.heartbeat_liveness = u32::from(liveness).max(1);
             }
-            FromBroker::Request { client, body } => {
-                self.running = Some(client.clone());
-                self.actions.push_back(Action::Run { client, body });
+            FromBroker::Disconnect { .. } if self.draining && self.running.is_empty() => {
+                self.actions.push_back(Action::Close(CloseReason::Stopped));
+                self.state = State::Closed;
             }
+            FromBroker::Disconnect { .. } => self.lose(CloseReason::Disconnected, now),
+            FromBroker::Cancel { client } => {
+                // One that does not run was answered while its CANCEL was on its way.
+                if self.running.contains(&client) {
+                    self.actions.push_back(Action::Cancel { client });
+                }
+            }
+            FromBroker::Request { client, task, body } => {
+                let is_full = self.running.len() >= usize::from(self.registration.capacity);
+                if is_full || !self.running.insert(client.clone()) {
+                    return self.lose(CloseReason::Unexpected, now);
+                }
+                self.actions.push_back(Action::Run { client, task, body });
+            }
+        }
+    }
+
+    /// A request has its answer.
+    fn end(&mut self, client: ClientAddress, answer: ToBroker<Body>, now: Instant) {
+        if self.running.remove(&client) {
+            match self.state {
+                State::Registered { .. } => self.send(answer, now),
+                _ => self.actions.push_back(Action::Late { client }),
+            }
+            self.leave_if_drained(now);
         }
     }
 
     /// Any command counts as a heartbeat, so each puts off the next one.
     fn send(&mut self, command: ToBroker<Body>, now: Instant) {
-        if let State::Registered { beat, .. } = &mut self.state {
-            *beat = now + self.timing.heartbeat_interval;
+        if let State::Registered { told, .. } = &mut self.state {
+            *told = now;
             self.actions.push_back(Action::Send(command));
         }
     }
@@ -321,8 +256,9 @@ impl Dialog {
             return;
         }
         if reason.flushes() {
-            // So that the broker hands on at once what this place holds.
-            self.send(ToBroker::Disconnect, now);
+            // So that the broker hands on at once what this worker holds.
+            let reason = Reason { code: 0, text: reason.as_str().to_owned() };
+            self.send(ToBroker::Disconnect { reason }, now);
         }
         self.actions.push_back(Action::Close(reason));
         self.state = State::Away { until: now + self.back_off() };
@@ -330,7 +266,7 @@ impl Dialog {
     }
 
     /// Doubles with every loss, up to the limit; half of it is chance, or all
-    /// places of all workers would come back at the same moment.
+    /// workers would come back at the same moment.
     fn back_off(&mut self) -> Duration {
         let factor = 1 << self.losses.min(30);
         self.losses = self.losses.saturating_add(1);
@@ -339,14 +275,30 @@ impl Dialog {
         longest.mul_f64(0.5 + self.random.f64() / 2.0)
     }
 
+    fn drain(&mut self, now: Instant) {
+        self.draining = true;
+        if self.registration.version == Version::V1_0
+            && let State::Registered { grace: grace @ None, .. } = &mut self.state
+        {
+            *grace = Some(now + DRAIN_GRACE);
+            self.send(ToBroker::Drain, now);
+        }
+        self.leave_if_drained(now);
+    }
+
     fn leave_if_drained(&mut self, now: Instant) {
-        if self.draining && self.running.is_none() {
+        let in_grace = match self.state {
+            State::Registered { grace, .. } => grace.is_some_and(|grace| now < grace),
+            _ => false,
+        };
+        if self.draining && self.running.is_empty() && !in_grace {
             self.leave(now);
         }
     }
 
     fn leave(&mut self, now: Instant) {
-        self.send(ToBroker::Disconnect, now);
+        let reason = Reason { code: 0, text: CloseReason::Stopped.as_str().to_owned() };
+        self.send(ToBroker::Disconnect { reason }, now);
         if let State::Registered { .. } = self.state {
             self.actions.push_back(Action::Close(CloseReason::Stopped));
         }

@@ -5,30 +5,36 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use majordomo_protocol::Body;
+use majordomo_protocol::{Body, Version, code};
 
 use crate::request::{Finished, Request, Responder};
 
-/// The first frame of a [`failure`].
+/// The first frame of a [`failure`] that has no code of its own.
 ///
 /// MDP/0.1 and MDP/0.2 have no error reply, so a failure is a FINAL of exactly two
-/// frames: this code and a text. A client that wants to tell failures from replies
+/// frames: a code and a text. A client that wants to tell failures from replies
 /// looks for just that; a service whose own replies may look so should put
-/// something in front.
+/// something in front. MDP/1.0 has ERROR instead.
 pub const FAILURE_CODE: &str = "500";
 
-/// The most bytes of the text in a [`failure`]; a longer one is cut.
+/// The most bytes of the text of a failure; a longer one is cut.
 pub const FAILURE_TEXT_BYTES_MAX: usize = 1024;
 
-/// The reply that says that a request failed: [`FAILURE_CODE`] and `text`.
+/// The reply that says that a request failed, in MDP/0.1 and MDP/0.2:
+/// [`FAILURE_CODE`] and `text`.
 ///
 /// ```
 /// let body = majordomo_worker::failure("disk full");
 /// assert_eq!(body.frames(), [b"500".to_vec(), b"disk full".to_vec()]);
 /// ```
 pub fn failure(text: &str) -> Body {
+    failure_of(code::FAILED, text)
+}
+
+/// The same with another code.
+pub(crate) fn failure_of(code: u16, text: &str) -> Body {
     let end = text.floor_char_boundary(FAILURE_TEXT_BYTES_MAX);
-    Body::from_frames(vec![FAILURE_CODE.as_bytes().to_vec(), text.as_bytes()[..end].to_vec()])
+    Body::from_frames(vec![code.to_string().into_bytes(), text.as_bytes()[..end].to_vec()])
 }
 
 /// Serves requests, several at once: a handler is shared by the threads of its
@@ -59,15 +65,16 @@ pub fn failure(text: &str) -> Body {
 /// }
 /// ```
 pub trait Handler: Send + Sync + 'static {
-    /// Serves one request, on a thread that has nothing else to do: it may block.
+    /// Serves one request, on a thread that has nothing else to do: it may block,
+    /// and heartbeats go on meanwhile. Not so in an [inline](Service::inline) service.
     ///
-    /// Heartbeats go on meanwhile. A `Finished` comes from
-    /// [`Responder::finish`] alone, so a handler that succeeds has answered.
+    /// A `Finished` comes from [`Responder::finish`] and [`Responder::error`] alone,
+    /// so a handler that succeeds has answered.
     ///
     /// # Errors
     ///
     /// Whatever went wrong; `?` converts everything that can be displayed. The
-    /// client gets a [`failure`] with the text, and so it does when this panics
+    /// client gets an ERROR (before MDP/1.0 a [`failure`]), and so it does when this panics
     /// (unless the program is built with `panic = "abort"`). A worker outlives
     /// both; a handler with interior state must be fit to be called again after a
     /// panic.
@@ -83,7 +90,8 @@ where
     }
 }
 
-/// Why a handler failed: a text for the client.
+/// Why a handler failed: a text for the client, and where the version has them
+/// (MDP/1.0) a code and details.
 ///
 /// Made by `?` from every error and from everything else that can be displayed. The
 /// alternate form (`{:#}`) is taken, in which some error types tell their causes.
@@ -92,31 +100,59 @@ where
 /// # use majordomo_worker::HandlerError;
 /// fn parse(text: &str) -> Result<u32, HandlerError> {
 ///     if text.is_empty() {
-///         return Err("nothing to parse".into());
+///         return Err(HandlerError::new(422, "nothing to parse"));
 ///     }
 ///     Ok(text.parse()?)
 /// }
-/// assert_eq!(parse("x").unwrap_err().text(), "invalid digit found in string");
+/// let error = parse("x").unwrap_err();
+/// assert_eq!((error.code(), error.text()), (500, "invalid digit found in string"));
+/// assert_eq!(parse("").unwrap_err().code(), 422);
 /// ```
 // Neither Error nor Display: they would forbid the conversion from everything.
-pub struct HandlerError(String);
+pub struct HandlerError {
+    /// None: 500, or 499 when the request was cancelled.
+    pub(crate) code: Option<u16>,
+    pub(crate) text: String,
+    pub(crate) details: Option<Body>,
+}
 
 impl HandlerError {
-    /// What the client is told.
+    /// An error with a code of the service's own. [`code`] has those that brokers
+    /// give; clients may act on them, so others are better.
+    pub fn new(code: u16, text: impl Into<String>) -> Self {
+        HandlerError { code: Some(code), text: text.into(), details: None }
+    }
+
+    /// Adds a body for the client's program. It travels in MDP/1.0 only.
+    pub fn details(mut self, details: impl Into<Body>) -> Self {
+        self.details = Some(details.into());
+        self
+    }
+
+    /// What the client's program is told: 500 unless it was given. An error without
+    /// a code of its own is told as 499 when the request was cancelled.
+    pub fn code(&self) -> u16 {
+        self.code.unwrap_or(code::FAILED)
+    }
+
+    /// What the client's people are told.
     pub fn text(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl<E: fmt::Display> From<E> for HandlerError {
     fn from(error: E) -> Self {
-        HandlerError(format!("{error:#}"))
+        HandlerError { code: None, text: format!("{error:#}"), details: None }
     }
 }
 
 impl fmt::Debug for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("HandlerError").field(&self.0).finish()
+        f.debug_struct("HandlerError")
+            .field("code", &self.code())
+            .field("text", &self.text)
+            .finish_non_exhaustive()
     }
 }
 
@@ -143,6 +179,7 @@ pub struct Service {
     pub(crate) name: String,
     pub(crate) concurrency: usize,
     pub(crate) time_limit: Option<Duration>,
+    pub(crate) inline: bool,
     /// None when requests go to an inbox instead.
     pub(crate) handler: Option<Arc<dyn Handler>>,
 }
@@ -168,22 +205,46 @@ impl Service {
             name: name.into(),
             concurrency: 1,
             time_limit: None,
+            inline: false,
             handler: Some(Arc::new(handler)),
         }
     }
 
+    /// With every broker.
+    pub(crate) fn connections(&self, version: Version) -> usize {
+        match version {
+            Version::V0_1 | Version::V0_2 => self.concurrency,
+            Version::V1_0 => 1,
+        }
+    }
+
     pub(crate) fn without_handler(name: String, concurrency: usize) -> Self {
-        Service { name, concurrency, time_limit: None, handler: None }
+        Service { name, concurrency, time_limit: None, inline: false, handler: None }
     }
 
     /// How many requests are handled at once: 1 to 4096, default 1.
     ///
-    /// Each place costs a thread, and with every broker a socket (two file
-    /// descriptors), since a connection of MDP/0.1 or MDP/0.2 holds one request. With several
-    /// brokers more requests than this may have come; the others wait in the
-    /// process, at most as many as there are sockets.
+    /// Each place costs a thread, unless the service is [inline](Service::inline).
+    /// In MDP/1.0 all places share one connection to each broker; in MDP/0.1 and
+    /// MDP/0.2, where a connection holds one request, each has its own (two file
+    /// descriptors). With several brokers more requests than this may have come; the
+    /// others wait in the process, at most this many from each broker.
     pub fn concurrency(mut self, requests: usize) -> Self {
         self.concurrency = requests;
+        self
+    }
+
+    /// Runs the handler on the thread that owns the sockets, between reading the
+    /// requests and sending the answers: for handlers of microseconds that never
+    /// block, which then cost no change of threads.
+    ///
+    /// Everything else of this worker waits meanwhile: heartbeats, other services,
+    /// cancellation, [`StopHandle`](crate::StopHandle). A handler that takes longer
+    /// than heartbeat interval times liveness loses its broker. Parts of a reply are
+    /// kept until the handler returns, and sent then. [`Service::concurrency`] says
+    /// how many requests a broker may have on their way here.
+    pub fn inline(mut self) -> Self {
+        self.inline = true;
         self
     }
 
@@ -191,7 +252,7 @@ impl Service {
     /// default: no limit.
     ///
     /// It is for the handler to know, see [`Request::remaining`]: nothing is cut
-    /// off, and MDP/0.1 and MDP/0.2 carry no deadline from the client.
+    /// off. MDP/1.0 carries the client's own timeout beside it.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = Some(limit);
         self
@@ -204,6 +265,7 @@ impl fmt::Debug for Service {
             .field("name", &self.name)
             .field("concurrency", &self.concurrency)
             .field("time_limit", &self.time_limit)
+            .field("inline", &self.inline)
             .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::counters::Counters;
 use crate::error::{Closed, Error};
-use crate::pool::Job;
+use crate::handler::HandlerError;
+use crate::pool::{CANCELLED_EARLY, Job};
 use crate::request::{Request, Responder};
 use crate::stop::StopHandle;
 use crate::worker::{RunningWorker, StopReason};
@@ -120,10 +121,15 @@ impl Drop for Inbox {
     }
 }
 
-/// Hands a job to the owner of the inbox; none when its broker was lost meanwhile.
+/// Hands a job to the owner of the inbox; none when its broker was lost meanwhile,
+/// or the request cancelled.
 fn take(job: Job) -> Option<(Request, Responder)> {
     let Job { request, responder, open } = job;
     if responder.task().is_abandoned() {
+        return None;
+    }
+    if request.is_cancelled() {
+        responder.task().fail(HandlerError::from(CANCELLED_EARLY));
         return None;
     }
     Some((request, responder.for_owner(open)))

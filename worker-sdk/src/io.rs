@@ -1,35 +1,36 @@
 //! The thread that owns the sockets.
 //!
-//! One loop for all places and all brokers: wait, read what came, take the results
-//! that handlers handed over, do what is due. It decides nothing: every event goes
-//! to a connection's [`Dialog`], and what comes out is carried out. It never runs a
-//! handler and never blocks but in the poll, so that heartbeats leave in time
-//! whatever handlers do.
+//! One loop for all connections: wait, read what came, take the results that
+//! handlers handed over, do what is due, send what has gathered. It decides nothing:
+//! every event goes to a connection's [`Dialog`], and what comes out is carried out.
+//! It never blocks but in the poll and runs no handler but inline ones, so that
+//! heartbeats leave in time whatever the others do.
 //!
-//! Work for one message does not grow with the number of places, except in the poll
-//! itself: due connections come from an ordered set, results say where they belong.
+//! Work for one message does not grow with the number of connections, except in the
+//! poll itself: due connections come from an ordered set, results say where they
+//! belong.
 
-use std::collections::BTreeSet;
+mod traffic;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use majordomo_protocol::worker::{FromBroker, ToBroker};
-use majordomo_protocol::{Body, ClientAddress, Endpoint, Frames, ServiceName};
+use majordomo_protocol::{Endpoint, ServiceName};
 
-use crate::connection::{Connection, Outgoing, Running};
-use crate::dialog::{Action, CloseReason, Dialog, Event};
+use crate::connection::Connection;
+use crate::dialog::{Dialog, Event, Registration};
 use crate::error::Error;
+use crate::handler::Handler;
 use crate::pool::Job;
-use crate::request::{OpenRequest, Outbox, PARTS_WAITING_MAX, Part, Request, Responder, Task};
 use crate::settings::Settings;
 use crate::stop::Asked;
+use crate::task::{Lane, Outbox};
 use crate::wake::WakeUp;
+use crate::wire::Wire;
 use crate::worker::StopReason;
-
-/// Messages read from one socket before the others have their turn.
-const READS_MAX: usize = 64;
 
 /// Sockets in one ZeroMQ context. libzmq allows 1023, those included that are still
 /// closing.
@@ -45,8 +46,24 @@ pub(crate) fn now() -> Instant {
 pub(crate) struct Route {
     pub(crate) name: ServiceName,
     pub(crate) concurrency: usize,
+    /// With every broker.
+    pub(crate) connections: usize,
     pub(crate) time_limit: Option<Duration>,
-    pub(crate) jobs: Sender<Job>,
+    pub(crate) target: Target,
+}
+
+/// Who serves requests.
+pub(crate) enum Target {
+    /// Threads, or the owner of an inbox.
+    Queue(Sender<Job>),
+    /// The I/O thread.
+    Inline(Arc<dyn Handler>),
+}
+
+impl Route {
+    fn is_inline(&self) -> bool {
+        matches!(self.target, Target::Inline(_))
+    }
 }
 
 /// A broker, for what is logged once and not once a connection.
@@ -69,6 +86,8 @@ pub(crate) struct Io {
     wake_up: WakeUp,
     /// When which connection is due; each stands here at most once.
     timers: BTreeSet<(Instant, usize)>,
+    /// Connections that have gathered something to send.
+    gathering: Vec<usize>,
     /// What was last asked for and has been passed on.
     obeyed: Asked,
     /// When draining ends, whether or not all handlers have.
@@ -76,8 +95,8 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    /// Prepares one connection for every place and broker. Opens no socket yet:
-    /// sockets belong to the thread that calls [`Io::run`].
+    /// Prepares all connections. Opens no socket yet: sockets belong to the thread
+    /// that calls [`Io::run`].
     pub(crate) fn new(
         settings: Settings,
         brokers: Vec<Endpoint>,
@@ -87,20 +106,42 @@ impl Io {
         wake_up: WakeUp,
     ) -> Self {
         let start = now();
+        let version = settings.version;
+        let metadata = settings.metadata();
         let mut connections = Vec::new();
-        let mut timers = BTreeSet::new();
         for broker in 0..brokers.len() {
             for (service, route) in routes.iter().enumerate() {
-                for _ in 0..route.concurrency {
+                let capacity = (route.concurrency / route.connections).max(1);
+                for _ in 0..route.connections {
+                    let registration = Registration {
+                        service: route.name.clone(),
+                        version,
+                        capacity: u16::try_from(capacity).unwrap_or(u16::MAX),
+                        metadata: metadata.clone(),
+                    };
                     let seed = fastrand::u64(..);
-                    let dialog = Dialog::new(route.name.clone(), settings.timing, seed, start);
-                    let mut connection = Connection::new(broker, service, dialog);
-                    connection.timer = Some(start);
-                    timers.insert((start, connections.len()));
-                    connections.push(connection);
+                    let (lane, parts) = Lane::new(
+                        route.name.clone(),
+                        connections.len(),
+                        capacity,
+                        route.is_inline(),
+                        Arc::clone(&outbox),
+                    );
+                    connections.push(Connection {
+                        broker,
+                        service,
+                        dialog: Dialog::new(registration, settings.timing, seed, start),
+                        wire: Wire::new(version),
+                        running: HashMap::new(),
+                        lane,
+                        parts,
+                        too_large: None,
+                        timer: Some(start),
+                    });
                 }
             }
         }
+        let timers = (0..connections.len()).map(|index| (start, index)).collect();
         let contexts = match &settings.context {
             Some(context) => vec![context.clone()],
             None => (0..connections.len().div_ceil(SOCKETS_PER_CONTEXT))
@@ -119,6 +160,7 @@ impl Io {
             ready,
             wake_up,
             timers,
+            gathering: Vec::new(),
             obeyed: Asked::Run,
             drain_until: None,
         }
@@ -131,6 +173,7 @@ impl Io {
             if let Some(reason) = self.obey(time) {
                 return Ok(reason);
             }
+            self.send_gathered(time);
             let planned = self.next_timeout();
             let due = self.poll(planned.map(|at| at.saturating_duration_since(now())))?;
             time = now();
@@ -149,9 +192,7 @@ impl Io {
             // Bounded, since handlers go on handing over.
             for _ in 0..self.ready.len() {
                 if let Ok(index) = self.ready.try_recv() {
-                    if let Some(running) = &self.connections[index].running {
-                        running.task.take_signal();
-                    }
+                    self.connections[index].lane.take_signal();
                     self.take_parts(index, time);
                 }
             }
@@ -179,12 +220,15 @@ impl Io {
         match self.obeyed {
             Asked::Run => None,
             Asked::Drain => {
-                let is_done = |c: &Connection| c.dialog.is_closed() && !c.is_open();
+                let is_done = |c: &Connection| c.dialog.is_closed() && !c.wire.is_open();
                 if unfinished == 0 && self.connections.iter().all(is_done) {
                     return Some(StopReason::Drained);
                 }
                 if self.drain_until.is_some_and(|until| until <= time) {
                     self.tell_all(&Event::Stop, time);
+                    if unfinished == 0 {
+                        return Some(StopReason::Drained);
+                    }
                     log::warn!(unfinished; "drain limit reached");
                     return Some(StopReason::DrainLimit { unfinished });
                 }
@@ -223,7 +267,7 @@ impl Io {
         let mut items = Vec::with_capacity(self.connections.len() + 1);
         items.push(zmq::PollItem::from_fd(self.wake_up.fd(), zmq::POLLIN));
         for (index, connection) in self.connections.iter().enumerate() {
-            if let Some(item) = connection.poll_item() {
+            if let Some(item) = connection.wire.poll_item() {
                 indices.push(index);
                 items.push(item);
             }
@@ -244,208 +288,16 @@ impl Io {
         let due = due.map(|(index, item)| (index, item.is_readable(), item.is_writable()));
         Ok(due.filter(|&(_, readable, writable)| readable || writable).collect())
     }
-
-    /// Reads what came, as long as the socket stays open.
-    fn read(&mut self, index: usize, time: Instant) {
-        for _ in 0..READS_MAX {
-            let connection = &mut self.connections[index];
-            let Settings { version, request_bytes_max, .. } = self.settings;
-            let incoming = match connection.receive(version, request_bytes_max) {
-                Ok(Some(incoming)) => incoming,
-                Ok(None) => return,
-                Err(error) => return self.refused(index, error, time),
-            };
-            let broker = &mut self.brokers[connection.broker];
-            let event = match FromBroker::decode(version, Frames::new(incoming.frames)) {
-                Ok(message) => {
-                    if broker.troubled && message != FromBroker::Disconnect {
-                        broker.troubled = false;
-                        log::info!(broker = broker.endpoint.as_str(); "broker heard again");
-                    }
-                    Event::Message(message)
-                }
-                Err(error) => {
-                    self.outbox.counters.message_invalid();
-                    let endpoint = broker.endpoint.as_str();
-                    log::warn!(broker = endpoint; "invalid message from broker: {error}");
-                    Event::Invalid
-                }
-            };
-            connection.too_large = incoming.too_large;
-            connection.dialog.handle(event, time);
-            self.perform(index, time);
-        }
-    }
-
-    /// Sends what waited, and then more of the reply that was held back for it.
-    fn flush(&mut self, index: usize, time: Instant) {
-        match self.connections[index].flush() {
-            Ok(answers) => self.outbox.counters.answers(answers),
-            Err(error) => return self.refused(index, error, time),
-        }
-        self.take_parts(index, time);
-    }
-
-    /// Takes what the handler of this connection handed over; nothing while the
-    /// socket does not take what it was given before, so that the handler waits.
-    fn take_parts(&mut self, index: usize, time: Instant) {
-        for _ in 0..PARTS_WAITING_MAX {
-            let connection = &mut self.connections[index];
-            if !connection.is_clear() {
-                return;
-            }
-            let part = connection.running.as_ref().map(|running| running.parts.try_recv());
-            let event = match part {
-                Some(Ok(Part::Partial(body))) => Event::Partial(body),
-                Some(Ok(Part::Final(body))) => Event::Final(body),
-                Some(Ok(Part::Unstarted)) => {
-                    connection.running = None;
-                    Event::Unstarted
-                }
-                Some(Err(_)) | None => return,
-            };
-            connection.dialog.handle(event, time);
-            self.perform(index, time);
-        }
-    }
-
-    /// Carries out what a connection's dialog has decided.
-    fn perform(&mut self, index: usize, time: Instant) {
-        while let Some(action) = self.connections[index].dialog.poll_action() {
-            match action {
-                Action::Open => self.open(index, time),
-                Action::Send(command) => self.send(index, command, time),
-                Action::Run { client, body } => self.give_out(index, client, body, time),
-                Action::Late { .. } => {
-                    if let Some(running) = self.connections[index].running.take() {
-                        running.task.late();
-                    }
-                }
-                Action::Close(reason) => self.close(index, reason, time),
-            }
-        }
-        let connection = &mut self.connections[index];
-        let timeout = connection.dialog.poll_timeout();
-        if connection.timer != timeout {
-            if let Some(at) = connection.timer {
-                self.timers.remove(&(at, index));
-            }
-            if let Some(at) = timeout {
-                self.timers.insert((at, index));
-            }
-            connection.timer = timeout;
-        }
-    }
-
-    fn open(&mut self, index: usize, time: Instant) {
-        let connection = &mut self.connections[index];
-        let endpoint = &self.brokers[connection.broker].endpoint;
-        let Some(context) =
-            self.contexts.get(index / SOCKETS_PER_CONTEXT).or(self.contexts.first())
-        else {
-            return;
-        };
-        match connection.open(context, endpoint) {
-            Ok(()) => log::debug!(
-                broker = endpoint.as_str(), service = self.routes[connection.service].name.as_str();
-                "registering"
-            ),
-            Err(error) => self.refused(index, error, time),
-        }
-    }
-
-    fn send(&mut self, index: usize, command: ToBroker<Body>, time: Instant) {
-        let connection = &mut self.connections[index];
-        if command == ToBroker::Heartbeat && !connection.is_clear() {
-            // The broker is not reading, and will hear more than enough when it does.
-            return;
-        }
-        let answer = match command {
-            ToBroker::Final { .. } => connection.running.take().map(|running| running.task),
-            _ => None,
-        };
-        let frames = match command.encode(self.settings.version) {
-            Ok(frames) => frames,
-            // Responders send no PARTIAL in MDP/0.1.
-            Err(error) => return log::error!("not sent: {error}"),
-        };
-        match connection.send(Outgoing { frames, answer }) {
-            Ok(answers) => self.outbox.counters.answers(answers),
-            Err(error) => self.refused(index, error, time),
-        }
-    }
-
-    /// Gives a request to its service's handlers.
-    fn give_out(&mut self, index: usize, client: ClientAddress, body: Body, time: Instant) {
-        self.outbox.counters.request();
-        let connection = &mut self.connections[index];
-        let route = &self.routes[connection.service];
-        let (task, parts) = Task::new(route.name.clone(), client, index, Arc::clone(&self.outbox));
-        connection.running = Some(Running { task: task.clone(), parts });
-        if let Some(bytes) = connection.too_large.take() {
-            let bytes_max = self.settings.request_bytes_max;
-            return task.fail(&format!(
-                "the request has {bytes} bytes; this worker takes at most {bytes_max}"
-            ));
-        }
-        let deadline = route.time_limit.map(|limit| time + limit);
-        let stop = self.outbox.control.signal();
-        let job = Job {
-            request: Request::new(body, deadline, stop, task.clone()),
-            responder: Responder::new(task),
-            open: OpenRequest::new(self.outbox.clone()),
-        };
-        // There is room for one job of every connection. Otherwise the job would be
-        // dropped here, and say itself that it was not begun.
-        let _ = route.jobs.try_send(job);
-    }
-
-    fn close(&mut self, index: usize, reason: CloseReason, time: Instant) {
-        let connection = &mut self.connections[index];
-        if let Some(running) = &connection.running {
-            running.task.abandon();
-        }
-        if reason == CloseReason::Stopped {
-            return connection.close_when_clear();
-        }
-        connection.close(reason.flushes());
-        self.outbox.counters.reconnect();
-        let broker = &mut self.brokers[connection.broker];
-        let service = self.routes[connection.service].name.as_str();
-        let level = match reason {
-            // Once for a broker: all its connections will say the same.
-            _ if broker.troubled => log::Level::Debug,
-            CloseReason::Disconnected => log::Level::Info,
-            _ => log::Level::Warn,
-        };
-        broker.troubled = true;
-        log::log!(
-            level, broker = broker.endpoint.as_str(), service;
-            "connection lost, will register again: {}", reason.as_str()
-        );
-        if reason == CloseReason::Unexpected {
-            self.outbox.counters.message_invalid();
-        }
-        // Parts may have been held back for the socket, and their handler blocked.
-        self.take_parts(index, time);
-    }
-
-    fn refused(&mut self, index: usize, error: zmq::Error, time: Instant) {
-        let connection = &mut self.connections[index];
-        log::warn!(broker = self.brokers[connection.broker].endpoint.as_str(); "socket failed: {error}");
-        connection.dialog.handle(Event::Refused, time);
-        self.perform(index, time);
-    }
 }
 
 impl Drop for Io {
     /// Whatever made the loop end, handlers must learn that nobody waits for them.
     fn drop(&mut self) {
         for connection in &mut self.connections {
-            if let Some(running) = &connection.running {
-                running.task.abandon();
-            }
-            connection.close(true);
+            connection.abandon_all();
+            // It fails for a socket that has failed before.
+            self.outbox.counters.answers(connection.wire.flush().unwrap_or(0));
+            connection.wire.close(true);
         }
         self.outbox.control.ask(Asked::Stop);
     }

@@ -25,17 +25,31 @@
 //!   setting has a default.
 //! - [`Service`]: a name, its handler, and how many requests at once.
 //! - [`Handler`], [`Request`], [`Responder`]: one request and its answer, in parts
-//!   if it likes. [`HandlerError`], [`failure`]: an answer that says it failed.
+//!   if it likes. [`HandlerError`]: why there is none; [`Cancellation`]: whether
+//!   anybody still waits.
 //! - [`Inbox`]: receive and reply in a loop of one's own, without handlers.
 //! - [`StopHandle`], [`StopSignal`], [`StopReason`]: how a worker ends.
 //! - [`Counters`]: what it has done.
 //! - [`dialog`]: the pure half of a connection, for tests and for other event loops.
 //!
+//! # Versions
+//!
+//! A worker speaks MDP/1.0 unless [`WorkerBuilder::version`] says otherwise. Brokers
+//! other than Majordomo's know MDP/0.2 (RFC 18) or MDP/0.1 (RFC 7); handlers are the
+//! same, but there:
+//!
+//! - a failure is a reply of two frames, see [`failure`], and its details are lost;
+//! - nobody says CANCEL: only a lost broker raises a [`Cancellation`];
+//! - [`Request::attempt`] is 0, [`Request::metadata`] empty, and the client's timeout
+//!   unknown;
+//! - a stop is not announced: a request that is on its way then goes back to the
+//!   broker by DISCONNECT, which hands it to another worker.
+//!
 //! # Replies of many parts
 //!
-//! In MDP/0.2 a reply is any number of PARTIAL and then one FINAL. The types hold
-//! that: [`Responder::finish`] consumes the responder, and only it gives the
-//! [`Finished`] that a handler must return.
+//! A reply is any number of PARTIAL and then one FINAL or ERROR. The types hold that:
+//! [`Responder::finish`] and [`Responder::error`] consume the responder, and only they
+//! give the [`Finished`] that a handler must return.
 //!
 //! ```
 //! use majordomo_worker::{Request, Responder, Service};
@@ -51,11 +65,36 @@
 //!
 //! # Several requests at once
 //!
-//! A connection of MDP/0.1 or MDP/0.2 holds one request. So a service with
-//! [`concurrency`](Service::concurrency) N registers N times with every broker, and
-//! has N threads for its handlers. All sockets are one thread's, which runs no
-//! handler. Whenever a message comes it polls all of them, for about half a
-//! microsecond each: hundreds of places are cheap, thousands are for slow requests.
+//! A service with [`concurrency`](Service::concurrency) N has N threads for its
+//! handlers. In MDP/1.0 it has one connection to each broker, which carries N requests
+//! at once; everything that is ready leaves in one message. A connection of MDP/0.1 or
+//! MDP/0.2 holds one request, so there it registers N times with every broker:
+//! hundreds of places are cheap, thousands are for slow requests. All sockets are one
+//! thread's, which runs no handler.
+//!
+//! For handlers of microseconds the change of threads costs more than the handler.
+//! [`Service::inline`] runs them on the thread of the sockets.
+//!
+//! # Cancellation
+//!
+//! ```
+//! use majordomo_worker::{Request, Service};
+//!
+//! let count = Service::new("count", |request: Request| {
+//!     let mut counted = 0u64;
+//!     while counted < 1_000_000 {
+//!         if request.is_cancelled() {
+//!             return Err("nobody waits any more".into());
+//!         }
+//!         counted += 1;
+//!     }
+//!     Ok(counted.to_string())
+//! });
+//! ```
+//!
+//! A connection that was lost registers again when the last of its handlers has
+//! ended, so that never more run than the service has places. Their answers are
+//! dropped and counted; [`Request::is_cancelled`] tells them so.
 //!
 //! # Stopping
 //!
@@ -87,6 +126,9 @@
 //! broker gives the request to another (18/MDP, Reliability). Handlers must be fit
 //! for that.
 
+mod cancellation;
+#[cfg(any(feature = "json", feature = "msgpack"))]
+mod codec;
 mod connection;
 mod counters;
 pub mod dialog;
@@ -96,20 +138,33 @@ mod inbox;
 mod io;
 mod pool;
 mod request;
+#[cfg(any(feature = "json", feature = "msgpack"))]
+mod service_error;
 mod settings;
 mod stop;
+mod task;
+#[cfg(any(feature = "json", feature = "msgpack"))]
+mod typed;
 mod wake;
+mod wire;
 mod worker;
 
+pub use cancellation::Cancellation;
+#[cfg(any(feature = "json", feature = "msgpack"))]
+pub use codec::{Codec, Decode, Encode, Encoded, PayloadError};
 pub use counters::{Counters, Counts};
 pub use error::{Closed, Error, PartialError};
 pub use handler::{FAILURE_CODE, FAILURE_TEXT_BYTES_MAX, Handler, HandlerError, Service, failure};
 pub use inbox::Inbox;
 pub use request::{Finished, Request, Responder};
+#[cfg(any(feature = "json", feature = "msgpack"))]
+pub use service_error::{Details, Failure, ServiceError};
 pub use stop::{StopHandle, StopSignal};
+#[cfg(any(feature = "json", feature = "msgpack"))]
+pub use typed::{SendError, TypedResponder, TypedService};
 pub use worker::{RunningWorker, StopReason, Worker, WorkerBuilder};
 
 #[doc(no_inline)]
 pub use majordomo_protocol::{
-    Body, ClientAddress, ENDPOINT_DEFAULT, InvalidEndpoint, ServiceName, Version,
+    Body, ClientAddress, ENDPOINT_DEFAULT, InvalidEndpoint, Metadata, ServiceName, Version, code,
 };

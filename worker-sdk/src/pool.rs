@@ -11,8 +11,12 @@ use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::Receiver;
 
-use crate::handler::Handler;
-use crate::request::{OpenRequest, Request, Responder};
+use crate::handler::{Handler, HandlerError};
+use crate::request::{Request, Responder};
+use crate::task::OpenRequest;
+
+/// What the client of a request is told that was cancelled while it waited here.
+pub(crate) const CANCELLED_EARLY: &str = "cancelled before it was begun";
 
 /// A request that waits for a thread. Dropping it says that it was never begun.
 pub(crate) struct Job {
@@ -34,7 +38,8 @@ pub(crate) fn spawn(
     })
 }
 
-fn handle(handler: &dyn Handler, job: Job) {
+/// Serves one request, on this thread.
+pub(crate) fn handle(handler: &dyn Handler, job: Job) {
     let Job { request, responder, open: _open } = job;
     let task = responder.task().clone();
     if task.is_abandoned() {
@@ -42,20 +47,26 @@ fn handle(handler: &dyn Handler, job: Job) {
         return;
     }
     let responder = responder.for_handler();
+    if task.cancelled.is_raised() {
+        return task.fail(HandlerError::from(CANCELLED_EARLY));
+    }
     let outcome = catch_unwind(AssertUnwindSafe(|| handler.handle(request, responder)));
     let failure = match outcome {
         Ok(Ok(_)) => None,
-        Ok(Err(error)) => Some(error.text().to_owned()),
+        Ok(Err(error)) => Some(error),
         Err(panic) => {
             task.panicked();
-            Some(format!("the handler panicked: {}", panic_text(&*panic)))
+            let text = format!("the handler panicked: {}", panic_text(&*panic));
+            Some(HandlerError::from(text))
         }
     };
     match failure {
-        Some(text) if task.is_finished() => task.warn(&format!("failed after its answer: {text}")),
-        Some(text) => task.fail(&text),
+        Some(error) if task.is_finished() => {
+            task.warn(&format!("failed after its answer: {}", error.text()));
+        }
+        Some(error) => task.fail(error),
         // Only when it returned what finished another request.
-        None => task.fail("the handler dropped the request unanswered"),
+        None => task.fail(HandlerError::from("the handler dropped the request unanswered")),
     }
 }
 

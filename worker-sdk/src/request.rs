@@ -1,202 +1,34 @@
 //! One request and the right to answer it, on whichever thread they are.
-//!
-//! [`Task`] is what a request and its answer have in common. It reaches the I/O
-//! thread through two channels: the parts of one reply go through one of their own,
-//! so that a handler faster than its connection waits and a late part can never be
-//! taken for one of the next reply; which connections have parts goes through one
-//! shared by all.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
-use majordomo_protocol::{Body, ClientAddress, ServiceName, Version};
+use majordomo_protocol::{Body, ClientAddress, Metadata, Version};
 
-use crate::counters::Counters;
+use crate::cancellation::Cancellation;
 use crate::error::PartialError;
-use crate::handler::failure;
-use crate::stop::{Asked, Control, StopSignal};
+use crate::handler::HandlerError;
+use crate::stop::StopSignal;
+use crate::task::{OpenRequest, Task};
 
-/// Parts of one reply that may wait for the I/O thread; a handler that is further
-/// ahead blocks.
-pub(crate) const PARTS_WAITING_MAX: usize = 8;
-
-/// One step of an answer, on its way to the I/O thread.
-pub(crate) enum Part {
-    Partial(Body),
-    Final(Body),
-    /// The request was dropped before anybody looked at it.
-    Unstarted,
-}
-
-/// What all tasks of a worker have in common.
-pub(crate) struct Outbox {
-    /// Connections that have parts, each once or little more: there is room for
-    /// more than that, so sending does not block.
-    pub(crate) ready: Sender<usize>,
-    pub(crate) control: Arc<Control>,
-    pub(crate) counters: Counters,
-    pub(crate) version: Version,
-    pub(crate) reply_bytes_max: usize,
-    /// Requests given out whose handler has not ended.
-    pub(crate) open: AtomicUsize,
-}
-
-/// Counts one request as open while it lives.
-pub(crate) struct OpenRequest(Arc<Outbox>);
-
-impl OpenRequest {
-    pub(crate) fn new(outbox: Arc<Outbox>) -> Self {
-        outbox.open.fetch_add(1, Ordering::SeqCst);
-        OpenRequest(outbox)
-    }
-}
-
-impl Drop for OpenRequest {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
-        // Who stops waits for the last one. Who is asked later will look anyway.
-        if self.0.control.asked() != Asked::Run {
-            self.0.control.wake();
-        }
-    }
-}
-
-/// One request that came by one connection, from its arrival to its answer.
-pub(crate) struct Task {
-    service: ServiceName,
-    client: ClientAddress,
-    connection: usize,
-    parts: Sender<Part>,
-    outbox: Arc<Outbox>,
-    /// The one answer has been given.
-    finished: AtomicBool,
-    /// The connection is lost or closed: an answer has nowhere to go.
-    abandoned: AtomicBool,
-    /// The connection stands in [`Outbox::ready`] on account of this task.
-    signalled: AtomicBool,
-}
-
-impl Task {
-    pub(crate) fn new(
-        service: ServiceName,
-        client: ClientAddress,
-        connection: usize,
-        outbox: Arc<Outbox>,
-    ) -> (Arc<Self>, Receiver<Part>) {
-        let (parts, receiver) = crossbeam_channel::bounded(PARTS_WAITING_MAX);
-        let task = Task {
-            service,
-            client,
-            connection,
-            parts,
-            outbox,
-            finished: AtomicBool::new(false),
-            abandoned: AtomicBool::new(false),
-            signalled: AtomicBool::new(false),
-        };
-        (Arc::new(task), receiver)
-    }
-
-    pub(crate) fn abandon(&self) {
-        self.abandoned.store(true, Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn is_finished(&self) -> bool {
-        self.finished.load(Ordering::SeqCst)
-    }
-
-    /// Answers with a failure, unless the request has its answer.
-    pub(crate) fn fail(&self, text: &str) {
-        if !self.finished.swap(true, Ordering::SeqCst) {
-            self.outbox.counters.failure();
-            log::warn!(service = self.service.as_str(), client:% = self.client; "request failed: {text}");
-            self.send_last(Part::Final(failure(text)));
-        }
-    }
-
-    /// Counts and logs an answer that is dropped.
-    pub(crate) fn late(&self) {
-        self.outbox.counters.answer_late();
-        log::warn!(
-            service = self.service.as_str(), client:% = self.client;
-            "answer dropped: its broker is lost, or it came after another"
-        );
-    }
-
-    pub(crate) fn panicked(&self) {
-        self.outbox.counters.panic();
-    }
-
-    pub(crate) fn warn(&self, what: &str) {
-        log::warn!(service = self.service.as_str(), client:% = self.client; "{what}");
-    }
-
-    fn finish(&self, body: Body) {
-        if self.finished.swap(true, Ordering::SeqCst) {
-            self.late();
-        } else {
-            self.send_last(Part::Final(body));
-        }
-    }
-
-    fn unstarted(&self) {
-        if !self.finished.swap(true, Ordering::SeqCst) {
-            // A refused send means that the worker has stopped: the same end.
-            let _ = self.send(Part::Unstarted);
-        }
-    }
-
-    fn send_last(&self, part: Part) {
-        if self.send(part).is_err() {
-            self.late();
-        }
-    }
-
-    /// Blocks while too many parts wait.
-    fn send(&self, part: Part) -> Result<(), PartialError> {
-        self.parts.send(part).map_err(|_| PartialError::Unwanted)?;
-        if !self.signalled.swap(true, Ordering::SeqCst) {
-            // It fails when the I/O thread has ended since: nobody is to be told.
-            let _ = self.outbox.ready.send(self.connection);
-            self.outbox.control.wake();
-        }
-        Ok(())
-    }
-
-    /// Before the I/O thread takes parts: one that comes after is signalled anew.
-    pub(crate) fn take_signal(&self) {
-        self.signalled.swap(false, Ordering::SeqCst);
-    }
-}
+/// The most frames of a body in MDP/1.0.
+const FRAMES_MAX: usize = u16::MAX as usize;
 
 /// A client's request, as a handler gets it.
 pub struct Request {
-    body: Body,
-    deadline: Option<Instant>,
-    stop: StopSignal,
-    task: Arc<Task>,
+    pub(crate) body: Body,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) attempt: u8,
+    pub(crate) metadata: Metadata,
+    pub(crate) stop: StopSignal,
+    pub(crate) task: Arc<Task>,
 }
 
 impl Request {
-    pub(crate) fn new(
-        body: Body,
-        deadline: Option<Instant>,
-        stop: StopSignal,
-        task: Arc<Task>,
-    ) -> Self {
-        Request { body, deadline, stop, task }
-    }
-
     /// The service that was asked.
     pub fn service(&self) -> &str {
-        self.task.service.as_str()
+        self.task.service()
     }
 
     /// Who asked, as the broker puts it: opaque, but good to find a request again
@@ -215,10 +47,38 @@ impl Request {
         self.body
     }
 
-    /// What is left of the service's [time limit](crate::Service::time_limit), zero
-    /// when it has passed; `None` without a limit.
+    /// How often this request was handed out, this time included: 1 at first, more
+    /// when a worker was lost over it. 0 where the version does not say (MDP/0.1,
+    /// MDP/0.2).
+    pub fn attempt(&self) -> u8 {
+        self.attempt
+    }
+
+    /// What the client sent beside the body, unread by the broker. Empty in MDP/0.1
+    /// and MDP/0.2.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// What is left of the client's timeout (MDP/1.0) or of the service's [time
+    /// limit](crate::Service::time_limit), whichever is less; zero when it has
+    /// passed, `None` without either.
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(crate::io::now()))
+    }
+
+    /// Whether nobody waits for the answer any more: the client cancelled, its time
+    /// is up, or the broker is lost. Never blocks.
+    ///
+    /// A handler may then give up by returning any error; in MDP/1.0 that is told as
+    /// code 499. It must end in any case: until then its place stays taken.
+    pub fn is_cancelled(&self) -> bool {
+        self.task.cancelled.is_raised()
+    }
+
+    /// The same to wait for, and to take along when the request is consumed.
+    pub fn cancellation(&self) -> Cancellation {
+        Cancellation(self.task.clone())
     }
 
     /// Whether the worker was asked to stop. With
@@ -237,7 +97,7 @@ impl Request {
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
-            .field("service", &self.task.service)
+            .field("service", &self.task.service())
             .field("client", &self.task.client)
             .field("frames", &self.body.frames().len())
             .field("bytes", &self.body.size())
@@ -258,8 +118,8 @@ enum Holder {
 
 /// The right to answer one request: any number of parts, then exactly one end.
 ///
-/// May go to another thread. Dropped unfinished, it answers with a
-/// [`failure`](crate::failure).
+/// May go to another thread. Dropped unfinished, it answers with a failure: in
+/// MDP/1.0 an ERROR with code 500, before that a [`failure`](crate::failure).
 #[must_use = "dropped unfinished, a responder answers with a failure"]
 pub struct Responder {
     task: Arc<Task>,
@@ -291,10 +151,10 @@ impl Responder {
         self
     }
 
-    /// Sends a part of the reply (18/MDP, PARTIAL).
+    /// Sends a part of the reply (PARTIAL).
     ///
-    /// Blocks while eight parts wait to be sent, until the broker takes some or is
-    /// lost. MDP/0.1 knows no PARTIAL: there the frames of all parts are kept and
+    /// Blocks while eight parts more than the service has places wait to be sent,
+    /// until the broker takes some or is lost; never in an inline handler. MDP/0.1 knows no PARTIAL: there the frames of all parts are kept and
     /// stand, in order, in front of those of the final reply.
     ///
     /// # Errors
@@ -302,26 +162,27 @@ impl Responder {
     /// [`PartialError`] when the part is too large, or nobody waits for it any
     /// more. This responder is to be finished in either case.
     pub fn partial(&mut self, part: impl Into<Body>) -> Result<(), PartialError> {
-        if self.task.is_abandoned() || self.task.is_finished() {
+        if self.task.cancelled.is_raised() || self.task.is_finished() {
             return Err(PartialError::Unwanted);
         }
         let body = part.into();
-        let bytes_max = self.task.outbox.reply_bytes_max;
+        let bytes_max = self.task.outbox().reply_bytes_max;
         let bytes = self.kept_bytes.saturating_add(body.size());
-        if bytes > bytes_max {
+        let version = self.task.outbox().version;
+        if bytes > bytes_max || has_too_many_frames(&body, version) {
             return Err(PartialError::TooLarge { bytes, bytes_max });
         }
-        match self.task.outbox.version {
+        match version {
             Version::V0_1 => {
                 self.kept_bytes = bytes;
                 self.kept.extend(body.into_frames());
                 Ok(())
             }
-            Version::V0_2 => self.task.send(Part::Partial(body)),
+            Version::V0_2 | Version::V1_0 => self.task.partial(body),
         }
     }
 
-    /// Sends the reply, or its last part (18/MDP, FINAL; 7/MDP, REPLY).
+    /// Sends the reply, or its last part (FINAL; in MDP/0.1 REPLY).
     ///
     /// Blocks as [`Responder::partial`] does. When the broker is lost meanwhile,
     /// the answer is dropped, counted and logged: the broker hands the request to
@@ -330,12 +191,17 @@ impl Responder {
     /// [`failure`](crate::failure) that says so.
     pub fn finish(mut self, body: impl Into<Body>) -> Finished {
         let body = body.into();
-        let bytes_max = self.task.outbox.reply_bytes_max;
+        let (bytes_max, version) = (self.task.outbox().reply_bytes_max, self.task.outbox().version);
         let bytes = self.kept_bytes.saturating_add(body.size());
         if bytes > bytes_max {
-            self.task.fail(&format!(
+            self.task.fail(HandlerError::from(format!(
                 "the reply has {bytes} bytes; this worker sends at most {bytes_max}"
-            ));
+            )));
+        } else if has_too_many_frames(&body, version) {
+            let frames = body.frames().len();
+            self.task.fail(HandlerError::from(format!(
+                "the reply has {frames} frames; MDP/1.0 carries at most {FRAMES_MAX}"
+            )));
         } else if self.kept.is_empty() {
             self.task.finish(body);
         } else {
@@ -345,6 +211,27 @@ impl Responder {
         }
         Finished(())
     }
+
+    /// Ends the request by a failure: in MDP/1.0 an ERROR with `code`, `text` and
+    /// `details` (often `""`), before that a [`failure`](crate::failure) with code
+    /// and text.
+    ///
+    /// A handler that returns a [`HandlerError`] does the same. Blocks as
+    /// [`Responder::finish`] does. Details over
+    /// [`reply_bytes_max`](crate::WorkerBuilder::reply_bytes_max) do not go along.
+    pub fn error(self, code: u16, text: impl Into<String>, details: impl Into<Body>) -> Finished {
+        let error = HandlerError::new(code, text).details(details);
+        if self.task.is_finished() {
+            self.task.late();
+        } else {
+            self.task.fail(error);
+        }
+        Finished(())
+    }
+}
+
+fn has_too_many_frames(body: &Body, version: Version) -> bool {
+    version == Version::V1_0 && body.frames().len() > FRAMES_MAX
 }
 
 impl Drop for Responder {
@@ -352,7 +239,9 @@ impl Drop for Responder {
         match self.holder {
             Holder::Queue => self.task.unstarted(),
             Holder::Handler => {}
-            Holder::Owner => self.task.fail("the worker dropped the request unanswered"),
+            Holder::Owner => {
+                self.task.fail(HandlerError::from("the worker dropped the request unanswered"));
+            }
         }
     }
 }
@@ -360,13 +249,14 @@ impl Drop for Responder {
 impl fmt::Debug for Responder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Responder")
-            .field("service", &self.task.service)
+            .field("service", &self.task.service())
             .field("client", &self.task.client)
             .field("kept_bytes", &self.kept_bytes)
             .finish_non_exhaustive()
     }
 }
 
-/// The proof that a request was answered; comes from [`Responder::finish`] alone.
+/// The proof that a request was answered; comes from [`Responder::finish`] and
+/// [`Responder::error`] alone.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Finished(());

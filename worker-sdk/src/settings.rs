@@ -5,17 +5,22 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-use majordomo_protocol::{ENDPOINT_DEFAULT, Endpoint, ServiceName, Version};
+use majordomo_protocol::{ENDPOINT_DEFAULT, Endpoint, Metadata, ServiceName, Version};
 
 use crate::dialog::Timing;
 use crate::error::Error;
 use crate::handler::Service;
+
+/// The most bytes of what a worker says of itself, for each setting.
+const METADATA_BYTES_MAX: usize = 4096;
 
 /// What [`WorkerBuilder`](crate::WorkerBuilder) sets, except services.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) brokers: Vec<String>,
     pub(crate) version: Version,
+    /// What the worker says of itself: the method that set it, and the text.
+    pub(crate) metadata: Vec<(&'static str, String)>,
     pub(crate) timing: Timing,
     pub(crate) drain_limit: Duration,
     pub(crate) request_bytes_max: usize,
@@ -27,7 +32,8 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             brokers: Vec::new(),
-            version: Version::V0_2,
+            version: Version::V1_0,
+            metadata: Vec::new(),
             timing: Timing::default(),
             drain_limit: Duration::from_secs(30),
             request_bytes_max: 64 * 1024 * 1024,
@@ -48,8 +54,30 @@ impl Settings {
         self.check_times()?;
         within("request_bytes_max", self.request_bytes_max, 1, usize::MAX, "must be 1 or more")?;
         within("reply_bytes_max", self.reply_bytes_max, 1, usize::MAX, "must be 1 or more")?;
-        let names = check_services(services, brokers.len())?;
+        let names = check_services(services, self.version, brokers.len())?;
+        self.check_metadata()?;
         Ok((brokers, names))
+    }
+
+    /// What READY says of the worker.
+    pub(crate) fn metadata(&self) -> Metadata {
+        let mut metadata = Metadata::default();
+        for (setting, value) in &self.metadata {
+            let key = setting.trim_start_matches("worker_");
+            // It fits: see check_metadata.
+            let _ = metadata.push(key, value.as_bytes());
+        }
+        metadata
+    }
+
+    fn check_metadata(&self) -> Result<(), Error> {
+        for (setting, value) in &self.metadata {
+            let refuse = |rule| Err(refused(setting, format!("{value:.40?}"), rule));
+            if value.len() > METADATA_BYTES_MAX {
+                return refuse("must have at most 4096 bytes");
+            }
+        }
+        Ok(())
     }
 
     fn check_brokers(&self) -> Result<Vec<Endpoint>, Error> {
@@ -89,13 +117,17 @@ impl Settings {
     }
 }
 
-fn check_services(services: &[Service], brokers: usize) -> Result<Vec<ServiceName>, Error> {
+fn check_services(
+    services: &[Service],
+    version: Version,
+    brokers: usize,
+) -> Result<Vec<ServiceName>, Error> {
     if services.is_empty() {
         return Err(refused("service", "missing", "at least one must be added"));
     }
     let mut names = Vec::with_capacity(services.len());
     let mut seen = HashSet::new();
-    let mut places = 0usize;
+    let mut sockets = 0usize;
     for service in services {
         let refuse = |rule| refused("service", format!("{:?}", service.name), rule);
         let name = ServiceName::new(&service.name)
@@ -113,10 +145,10 @@ fn check_services(services: &[Service], brokers: usize) -> Result<Vec<ServiceNam
             let range = "must be between 1 ms and 7 days";
             within("time_limit", Shown(limit), Duration::from_millis(1), week, range)?;
         }
-        places += service.concurrency;
+        sockets = sockets.saturating_add(service.connections(version));
         names.push(name);
     }
-    let sockets = places.saturating_mul(brokers);
+    sockets = sockets.saturating_mul(brokers);
     let range = "all services and brokers together must need at most 16384 sockets";
     within("concurrency", sockets, 1, 16384, range)?;
     Ok(names)
@@ -203,7 +235,9 @@ mod tests {
             refusal(|_, services| services[0].concurrency = 0),
             refusal(|_, services| services[0].concurrency = 4097),
             refusal(|_, services| services[0].time_limit = Some(Duration::ZERO)),
+            refusal(|settings, _| settings.metadata.push(("worker_name", "x".repeat(4097)))),
             refusal(|settings, services| {
+                settings.version = Version::V0_2;
                 settings.brokers = (1..=5).map(|port| format!("tcp://a:{port}")).collect();
                 services[0].concurrency = 4096;
             }),

@@ -28,9 +28,12 @@ use crate::wake::Waker;
 pub struct StopHandle(pub(crate) Arc<Control>);
 
 impl StopHandle {
-    /// Drains: places without a request say DISCONNECT at once, the others when
-    /// they have answered, all within
-    /// [`drain_limit`](crate::WorkerBuilder::drain_limit).
+    /// Drains: takes no more requests, answers those it has, and says DISCONNECT, all
+    /// within [`drain_limit`](crate::WorkerBuilder::drain_limit).
+    ///
+    /// In MDP/1.0 DRAIN is said first, and every connection stays for at least 100 ms,
+    /// for requests that were on their way. In MDP/0.1 and MDP/0.2 places without a
+    /// request say DISCONNECT at once, the others when they have answered.
     pub fn stop(&self) {
         self.0.ask(Asked::Drain);
     }

@@ -13,11 +13,12 @@ use crate::counters::Counters;
 use crate::error::Error;
 use crate::handler::{HandlerError, Service};
 use crate::inbox::Inbox;
-use crate::io::{Io, Route};
+use crate::io::{Io, Route, Target};
 use crate::pool::{self, Job, panic_text};
-use crate::request::{Outbox, Request};
+use crate::request::Request;
 use crate::settings::Settings;
 use crate::stop::{Control, StopHandle};
+use crate::task::Outbox;
 use crate::wake::{self, WakeUp};
 
 /// Settings of a worker, each with a default that works.
@@ -59,21 +60,48 @@ impl WorkerBuilder {
         self
     }
 
-    /// The version to speak with all brokers. Default: MDP/0.2.
+    /// The version to speak with all brokers. Default: MDP/1.0, which brokers other
+    /// than Majordomo's do not know: for those choose MDP/0.2 or MDP/0.1. Handlers
+    /// are the same; what the version cannot say is left out.
     pub fn version(mut self, version: Version) -> Self {
         self.settings.version = version;
         self
     }
 
+    /// What this worker calls itself: up to 4096 bytes, told to the broker in MDP/1.0.
+    /// Default: nothing.
+    pub fn worker_name(self, name: impl Into<String>) -> Self {
+        self.say("worker_name", name.into())
+    }
+
+    /// Which version of its program this worker is; as [`WorkerBuilder::worker_name`].
+    pub fn worker_version(self, version: impl Into<String>) -> Self {
+        self.say("worker_version", version.into())
+    }
+
+    /// What this worker does, for people; as [`WorkerBuilder::worker_name`].
+    pub fn worker_description(self, description: impl Into<String>) -> Self {
+        self.say("worker_description", description.into())
+    }
+
+    fn say(mut self, setting: &'static str, value: String) -> Self {
+        self.settings.metadata.retain(|(said, _)| *said != setting);
+        self.settings.metadata.push((setting, value));
+        self
+    }
+
     /// How long a connection is quiet before it sends a HEARTBEAT: 1 ms to 1 h,
-    /// default 2.5 s. The broker must be set to the same (18/MDP, Heartbeating).
+    /// default 2.5 s. In MDP/1.0 the broker is asked for it and may change it to what
+    /// it allows; before that the broker must be set to the same (18/MDP,
+    /// Heartbeating).
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.settings.timing.heartbeat_interval = interval;
         self
     }
 
     /// After how many heartbeat intervals of silence a broker is taken for lost: 1
-    /// to 1000, default 3. The RFCs ask for 3 to 5.
+    /// to 1000, default 3. The RFCs ask for 3 to 5. In MDP/1.0 the broker is asked for
+    /// it, for 2 to 255.
     pub fn heartbeat_liveness(mut self, intervals: u32) -> Self {
         self.settings.timing.heartbeat_liveness = intervals;
         self
@@ -104,7 +132,7 @@ impl WorkerBuilder {
 
     /// The largest request body to take, in bytes: 1 or more, default 64 MiB. Every
     /// frame after the first counts 32 bytes more. A larger one is not kept and is
-    /// answered with a [`failure`](crate::failure).
+    /// answered with an ERROR, before MDP/1.0 with a [`failure`](crate::failure).
     ///
     /// Each place may hold one body of this size for every broker.
     pub fn request_bytes_max(mut self, bytes: usize) -> Self {
@@ -230,7 +258,7 @@ impl Worker {
     }
 
     /// Starts the worker's threads and returns: one for all sockets, one a place for
-    /// handlers.
+    /// handlers that are not inline.
     ///
     /// # Errors
     ///
@@ -243,31 +271,39 @@ impl Worker {
     fn start_threads(self) -> Result<(RunningWorker, Option<Receiver<Job>>), Error> {
         let refused = |source: io::Error| Error::System { what: "a thread", source };
         let brokers = self.brokers.len();
-        let places: usize = self.services.iter().map(|(_, service)| service.concurrency).sum();
+        let version = self.settings.version;
+        let connections: usize =
+            self.services.iter().map(|(_, service)| service.connections(version)).sum();
         // See Outbox::ready.
-        let (ready, ready_receiver) = crossbeam_channel::bounded(64 + 8 * places * brokers);
+        let (ready, ready_receiver) = crossbeam_channel::bounded(64 + 8 * connections * brokers);
         let outbox = Arc::new(Outbox {
             ready,
             control: self.control.clone(),
             counters: self.counters.clone(),
-            version: self.settings.version,
+            version,
             reply_bytes_max: self.settings.reply_bytes_max,
             open: AtomicUsize::new(0),
         });
         let (mut routes, mut handlers, mut unhandled) = (Vec::new(), Vec::new(), None);
         for (name, service) in self.services {
-            let (jobs, waiting) = crossbeam_channel::bounded(service.concurrency * brokers);
-            match service.handler {
+            let connections = service.connections(version);
+            let Service { concurrency, time_limit, inline, handler, .. } = service;
+            let (jobs, waiting) = crossbeam_channel::bounded(concurrency * brokers);
+            let target = match handler {
+                Some(handler) if inline => Target::Inline(handler),
                 Some(handler) => {
-                    for _ in 0..service.concurrency {
+                    for _ in 0..concurrency {
                         let spawned = pool::spawn(name.as_str(), waiting.clone(), handler.clone());
                         handlers.push(spawned.map_err(refused)?);
                     }
+                    Target::Queue(jobs)
                 }
-                None => unhandled = Some(waiting),
-            }
-            let Service { concurrency, time_limit, .. } = service;
-            routes.push(Route { name, concurrency, time_limit, jobs });
+                None => {
+                    unhandled = Some(waiting);
+                    Target::Queue(jobs)
+                }
+            };
+            routes.push(Route { name, concurrency, connections, time_limit, target });
         }
         let io = Io::new(self.settings, self.brokers, routes, outbox, ready_receiver, self.wake_up);
         let io = Builder::new().name("majordomo-io".to_owned()).spawn(move || io.run());

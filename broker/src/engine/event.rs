@@ -239,6 +239,8 @@ pub enum Gone {
     Unexpected,
     /// It sent an invalid message.
     Invalid,
+    /// It said DRAIN, and has finished what it had.
+    Drained,
     /// The broker shuts down.
     Stopping,
 }
@@ -248,6 +250,7 @@ impl Gone {
     pub(super) fn code(self) -> u16 {
         match self {
             Gone::Stopping => code::STOPPING,
+            Gone::Drained => 0,
             Gone::Silent => code::TIMED_OUT,
             _ => code::MALFORMED,
         }
@@ -261,6 +264,7 @@ impl Gone {
             Gone::Unreachable => "unreachable",
             Gone::Unexpected => "unexpected command",
             Gone::Invalid => "invalid message",
+            Gone::Drained => "drained",
             Gone::Stopping => "the broker is stopping",
         }
     }

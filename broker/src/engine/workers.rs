@@ -234,6 +234,7 @@ impl<B: Payload> Engine<B> {
         self.deliver(key, outcome);
         if self.shutdown == Shutdown::No {
             self.pair(service_key);
+            self.let_go_when_drained(worker_key);
         } else if self.workers[worker_key].tasks.is_empty() {
             self.lose(worker_key, Gone::Stopping);
             self.finish_stopping_when_nothing_runs();
@@ -290,7 +291,16 @@ impl<B: Payload> Engine<B> {
             self.services[service_key].free.remove(&mut self.workers, key);
         }
         self.services.worker_drains(service_key);
-        self.counters.workers_drained += 1;
+        self.let_go_when_drained(key);
+    }
+
+    /// A worker that drains is told to leave once it has nothing left: then no request
+    /// can be on its way to it.
+    fn let_go_when_drained(&mut self, key: WorkerKey) {
+        let worker = &self.workers[key];
+        if worker.intake == Intake::Draining && worker.tasks.is_empty() {
+            self.lose(key, Gone::Drained);
+        }
     }
 
     /// Looks after a worker whose deadline has come.

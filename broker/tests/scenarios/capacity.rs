@@ -290,6 +290,7 @@ fn a_draining_worker_gets_no_more_and_finishes_what_it_has() {
         -> to c1 1.0 PARTIAL r2 B
         w1 1.0 FINAL #2 B
         -> to c1 1.0 FINAL r2 B
+        -> to w1 1.0 DISCONNECT 0 drained
         c1 1.0 REQUEST r4 echo d
         w1 1.0 DISCONNECT
         count workers_drained
@@ -310,13 +311,9 @@ fn a_full_worker_that_drains_frees_no_place_by_its_answer() {
         w1 1.0 DRAIN
         w1 1.0 FINAL #1 A
         -> to c1 1.0 FINAL r1 A
+        -> to w1 1.0 DISCONNECT 0 drained
         tables
-        -> services 1, workers 1, clients 1, waiting 1, running 0, bytes 1
-        // It is looked after until it leaves.
-        +3000ms
-        -> to w1 1.0 HEARTBEAT @1000ms
-        -> to w1 1.0 HEARTBEAT @2000ms
-        -> to w1 1.0 DISCONNECT 504 silent @3000ms
+        -> services 1, workers 0, clients 1, waiting 1, running 0, bytes 1
         ",
     );
 }
@@ -346,6 +343,7 @@ fn a_service_whose_workers_all_drain_counts_as_one_without_a_worker() {
         w1 1.0 READY echo
         -> to w1 1.0 WELCOME 1000ms 3
         w1 1.0 DRAIN
+        -> to w1 1.0 DISCONNECT 0 drained
         c1 0.2 REQUEST mmi.service echo
         -> to c1 0.2 FINAL mmi.service 404
         // Known, so a request may wait for it; another unserved name may not come.
@@ -367,10 +365,11 @@ fn mmi_broker_reports_capacity_and_what_a_worker_says_of_itself() {
         w1 1.0 READY echo :capacity=7 :name=adder :version=2
         w2 1.0 READY echo :capacity=2
         w3 1.0 READY echo
-        w3 1.0 DRAIN
         c1 1.0 REQUEST r1 echo a
         c1 1.0 REQUEST r2 echo b
         c1 1.0 REQUEST r3 echo c
+        w3 1.0 DRAIN
+        c1 1.0 REQUEST r4 echo d
         c1 0.2 REQUEST mmi.broker x
         ",
     );
@@ -382,7 +381,7 @@ fn mmi_broker_reports_capacity_and_what_a_worker_says_of_itself() {
         [
             ("1.0", WorkerState::Busy, 2, 7),
             ("1.0", WorkerState::Busy, 1, 2),
-            ("1.0", WorkerState::Draining, 0, 1),
+            ("1.0", WorkerState::Draining, 1, 1),
         ]
     );
     let said: Vec<_> = report.workers[0].metadata.iter().map(|(k, v)| (&**k, &**v)).collect();

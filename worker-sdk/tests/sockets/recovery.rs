@@ -71,6 +71,7 @@ fn a_worker_may_be_there_before_its_broker() {
     let endpoint = own_endpoint("early");
     let early = majordomo_worker::Worker::builder()
         .broker(&endpoint)
+        .version(Version::V0_2)
         .service("echo", |request: Request| Ok(request.into_body()));
     let _worker = start(early);
     let broker = Broker::bind(Version::V0_2, &endpoint);

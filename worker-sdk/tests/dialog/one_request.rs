@@ -1,143 +1,11 @@
-//! The pure half of a connection under a virtual clock, rule by rule.
+//! Rules of every version, with one request at a time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use majordomo_protocol::worker::{FromBroker, ToBroker};
-use majordomo_worker::dialog::{Action, CloseReason, Dialog, Event, Timing};
-use majordomo_worker::{Body, ClientAddress, ServiceName};
+use majordomo_worker::dialog::{Action, CloseReason, Event};
 
-const INTERVAL: Duration = Duration::from_millis(1000);
-const TICK: Duration = Duration::from_nanos(1);
-const TIMING: Timing = Timing {
-    heartbeat_interval: INTERVAL,
-    heartbeat_liveness: 3,
-    reconnect_min: Duration::from_millis(100),
-    reconnect_max: Duration::from_millis(3200),
-};
-
-/// A dialog and its clock, which moves only when told.
-struct World {
-    dialog: Dialog,
-    now: Instant,
-}
-
-impl World {
-    fn new() -> Self {
-        Self::seeded(1)
-    }
-
-    fn seeded(seed: u64) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the start of virtual time, whatever it is")]
-        let now = Instant::now();
-        World { dialog: Dialog::new(service(), TIMING, seed, now), now }
-    }
-
-    /// A dialog that has just sent READY.
-    fn registered() -> Self {
-        let mut world = Self::new();
-        assert_eq!(world.timeout(), [Action::Open, ready()]);
-        world
-    }
-
-    /// One that has also been given a request.
-    fn busy() -> Self {
-        let mut world = Self::registered();
-        assert_eq!(world.request("c1"), [run("c1")]);
-        world
-    }
-
-    fn handle(&mut self, event: Event) -> Vec<Action> {
-        self.dialog.handle(event, self.now);
-        self.actions()
-    }
-
-    fn message(&mut self, message: FromBroker<Body>) -> Vec<Action> {
-        self.handle(Event::Message(message))
-    }
-
-    fn heartbeat(&mut self) {
-        assert_eq!(self.message(FromBroker::Heartbeat), []);
-    }
-
-    fn request(&mut self, from: &str) -> Vec<Action> {
-        self.message(FromBroker::Request { client: client(from), body: Body::from("do") })
-    }
-
-    fn timeout(&mut self) -> Vec<Action> {
-        self.dialog.handle_timeout(self.now);
-        self.actions()
-    }
-
-    fn actions(&mut self) -> Vec<Action> {
-        std::iter::from_fn(|| self.dialog.poll_action()).collect()
-    }
-
-    fn advance(&mut self, by: Duration) {
-        self.now += by;
-    }
-
-    /// Lets time pass, stopping wherever the dialog asks to be called.
-    fn pass(&mut self, span: Duration) -> Vec<(Duration, Action)> {
-        let (start, end) = (self.now, self.now + span);
-        let mut happened = Vec::new();
-        while let Some(at) = self.dialog.poll_timeout().filter(|at| *at <= end) {
-            self.now = self.now.max(at);
-            let actions = self.timeout();
-            assert!(self.dialog.poll_timeout().is_none_or(|next| next > self.now), "it spins");
-            happened.extend(actions.into_iter().map(|action| (self.now - start, action)));
-        }
-        self.now = end;
-        happened
-    }
-
-    /// How long until the dialog wants to be called.
-    fn wait(&self) -> Duration {
-        self.dialog.poll_timeout().expect("a timeout is set") - self.now
-    }
-
-    /// Loses a fresh connection to DISCONNECT, and gives the wait for the next one.
-    fn rejected(&mut self) -> Duration {
-        let lost = self.message(FromBroker::Disconnect);
-        assert_eq!(lost, [Action::Close(CloseReason::Disconnected)]);
-        self.wait()
-    }
-
-    fn reopened(&mut self) {
-        self.now = self.dialog.poll_timeout().expect("a timeout is set");
-        assert_eq!(self.timeout(), [Action::Open, ready()]);
-    }
-}
-
-fn service() -> ServiceName {
-    ServiceName::new("echo").expect("a good name")
-}
-
-fn client(name: &str) -> ClientAddress {
-    ClientAddress::new(name.as_bytes())
-}
-
-fn ready() -> Action {
-    Action::Send(ToBroker::Ready { service: service() })
-}
-
-fn run(from: &str) -> Action {
-    Action::Run { client: client(from), body: Body::from("do") }
-}
-
-fn partial(to: &str, text: &str) -> Action {
-    Action::Send(ToBroker::Partial { client: client(to), body: Body::from(text) })
-}
-
-fn final_(to: &str, text: &str) -> Action {
-    Action::Send(ToBroker::Final { client: client(to), body: Body::from(text) })
-}
-
-fn done() -> Event {
-    Event::Final(Body::from("done"))
-}
-
-const HEARTBEAT: Action = Action::Send(ToBroker::Heartbeat);
-const DISCONNECT: Action = Action::Send(ToBroker::Disconnect);
+use crate::world::*;
 
 #[test]
 fn it_opens_a_socket_and_says_ready_once_and_first() {
@@ -160,9 +28,9 @@ fn it_beats_every_interval_when_it_says_nothing_else() {
 fn whatever_it_sends_puts_off_the_next_beat() {
     let mut world = World::busy();
     world.advance(INTERVAL - TICK);
-    assert_eq!(world.handle(Event::Partial(Body::from("p"))), [partial("c1", "p")]);
+    assert_eq!(world.handle(part("c1", "p")), [partial("c1", "p")]);
     assert_eq!(world.pass(INTERVAL - TICK), []);
-    assert_eq!(world.handle(done()), [final_("c1", "done")]);
+    assert_eq!(world.handle(done("c1")), [final_("c1", "done")]);
     assert_eq!(world.pass(INTERVAL), [(INTERVAL, HEARTBEAT)]);
 }
 
@@ -173,7 +41,7 @@ fn it_beats_while_it_is_busy() {
         assert_eq!(world.pass(INTERVAL), [(INTERVAL, HEARTBEAT)]);
         world.heartbeat();
     }
-    assert_eq!(world.handle(done()), [final_("c1", "done")]);
+    assert_eq!(world.handle(done("c1")), [final_("c1", "done")]);
 }
 
 #[test]
@@ -215,19 +83,19 @@ fn a_busy_place_notices_a_silent_broker_too() {
 #[test]
 fn parts_and_the_final_go_to_whoever_asked() {
     let mut world = World::busy();
-    assert_eq!(world.handle(Event::Partial(Body::from("1"))), [partial("c1", "1")]);
-    assert_eq!(world.handle(Event::Partial(Body::from("2"))), [partial("c1", "2")]);
-    assert_eq!(world.handle(done()), [final_("c1", "done")]);
+    assert_eq!(world.handle(part("c1", "1")), [partial("c1", "1")]);
+    assert_eq!(world.handle(part("c1", "2")), [partial("c1", "2")]);
+    assert_eq!(world.handle(done("c1")), [final_("c1", "done")]);
     assert_eq!(world.request("c2"), [run("c2")]);
-    assert_eq!(world.handle(done()), [final_("c2", "done")]);
+    assert_eq!(world.handle(done("c2")), [final_("c2", "done")]);
 }
 
 #[test]
 fn nothing_follows_the_final() {
     let mut world = World::busy();
-    assert_eq!(world.handle(done()), [final_("c1", "done")]);
-    assert_eq!(world.handle(Event::Partial(Body::from("p"))), []);
-    assert_eq!(world.handle(done()), []);
+    assert_eq!(world.handle(done("c1")), [final_("c1", "done")]);
+    assert_eq!(world.handle(part("c1", "p")), []);
+    assert_eq!(world.handle(done("c1")), []);
 }
 
 #[test]
@@ -243,7 +111,7 @@ fn an_invalid_message_ends_the_connection_with_disconnect() {
     let mut world = World::busy();
     let lost = world.handle(Event::Invalid);
     assert_eq!(lost, [DISCONNECT, Action::Close(CloseReason::Invalid)]);
-    assert_eq!(world.handle(done()), [Action::Late { client: client("c1") }]);
+    assert_eq!(world.handle(done("c1")), [Action::Late { client: client("c1") }]);
     world.reopened();
 }
 
@@ -260,24 +128,21 @@ fn messages_of_a_socket_that_was_closed_change_nothing() {
     world.rejected();
     let wait = world.wait();
     assert_eq!(world.request("c1"), []);
-    assert_eq!(world.message(FromBroker::Disconnect), []);
+    assert_eq!(world.message(disconnect()), []);
     assert_eq!(world.handle(Event::Invalid), []);
     assert_eq!(world.wait(), wait);
 }
 
 #[test]
 fn a_place_whose_handler_still_runs_registers_only_after_it_has_ended() {
-    for end in [done(), Event::Unstarted] {
+    for end in [done("c1"), Event::Unstarted { client: client("c1") }] {
         let mut world = World::busy();
-        assert_eq!(
-            world.message(FromBroker::Disconnect),
-            [Action::Close(CloseReason::Disconnected)]
-        );
+        assert_eq!(world.message(disconnect()), [Action::Close(CloseReason::Disconnected)]);
         assert_eq!(world.pass(1000 * INTERVAL), []);
-        assert_eq!(world.handle(Event::Partial(Body::from("p"))), []);
+        assert_eq!(world.handle(part("c1", "p")), []);
         let dropped = world.handle(end.clone());
         match end {
-            Event::Final(_) => assert_eq!(dropped, [Action::Late { client: client("c1") }]),
+            Event::Final { .. } => assert_eq!(dropped, [Action::Late { client: client("c1") }]),
             _ => assert_eq!(dropped, []),
         }
         assert_eq!(world.pass(Duration::ZERO).len(), 2, "READY follows at once");
@@ -287,8 +152,8 @@ fn a_place_whose_handler_still_runs_registers_only_after_it_has_ended() {
 #[test]
 fn a_handler_that_ends_during_the_back_off_does_not_shorten_it() {
     let mut world = World::busy();
-    world.message(FromBroker::Disconnect);
-    world.handle(done());
+    world.message(disconnect());
+    world.handle(done("c1"));
     assert!(world.wait() >= TIMING.reconnect_min / 2);
 }
 
@@ -428,9 +293,9 @@ fn draining_a_busy_place_lets_it_answer_first() {
     let mut world = World::busy();
     assert_eq!(world.handle(Event::Drain), []);
     assert_eq!(world.pass(INTERVAL), [(INTERVAL, HEARTBEAT)]);
-    assert_eq!(world.handle(Event::Partial(Body::from("p"))), [partial("c1", "p")]);
+    assert_eq!(world.handle(part("c1", "p")), [partial("c1", "p")]);
     assert_eq!(
-        world.handle(done()),
+        world.handle(done("c1")),
         [final_("c1", "done"), DISCONNECT, Action::Close(CloseReason::Stopped)]
     );
     assert!(world.dialog.is_closed());
@@ -457,9 +322,9 @@ fn a_place_that_never_began_leaves_without_a_word() {
 fn a_broker_lost_while_draining_is_not_come_back_to() {
     let mut world = World::busy();
     world.handle(Event::Drain);
-    world.message(FromBroker::Disconnect);
+    world.message(disconnect());
     assert!(!world.dialog.is_closed(), "its handler still runs");
-    assert_eq!(world.handle(done()), [Action::Late { client: client("c1") }]);
+    assert_eq!(world.handle(done("c1")), [Action::Late { client: client("c1") }]);
     assert!(world.dialog.is_closed());
 }
 
@@ -469,14 +334,14 @@ fn stopping_says_disconnect_whatever_runs() {
     let left = world.handle(Event::Stop);
     assert_eq!(left, [DISCONNECT, Action::Close(CloseReason::Stopped)]);
     assert!(world.dialog.is_closed());
-    assert_eq!(world.handle(Event::Partial(Body::from("p"))), []);
-    assert_eq!(world.handle(done()), [Action::Late { client: client("c1") }]);
+    assert_eq!(world.handle(part("c1", "p")), []);
+    assert_eq!(world.handle(done("c1")), [Action::Late { client: client("c1") }]);
 }
 
 #[test]
 fn a_request_that_nobody_will_begin_is_given_back_by_disconnect() {
     let mut world = World::busy();
-    let left = world.handle(Event::Unstarted);
+    let left = world.handle(Event::Unstarted { client: client("c1") });
     assert_eq!(left, [DISCONNECT, Action::Close(CloseReason::Stopped)]);
     assert!(world.dialog.is_closed());
 }
@@ -495,12 +360,12 @@ fn no_history_breaks_the_protocol() {
                 0..6 => world.timeout(),
                 6..9 => world.message(FromBroker::Heartbeat),
                 9..12 => world.request("c"),
-                12 => world.message(FromBroker::Disconnect),
+                12 => world.message(disconnect()),
                 13 => world.handle(Event::Invalid),
                 14 => world.handle(Event::Refused),
                 15 => world.handle(Event::Suspended),
-                16 => world.handle(Event::Partial(Body::from("p"))),
-                17 | 18 => world.handle(done()),
+                16 => world.handle(part("c", "p")),
+                17 | 18 => world.handle(done("c")),
                 _ if random.u8(0..50) == 0 => world.handle(Event::Drain),
                 _ => Vec::new(),
             };
@@ -531,9 +396,11 @@ fn no_history_breaks_the_protocol() {
                         has_request = false;
                     }
                     Action::Send(ToBroker::Heartbeat) => assert!(is_open, "{at}"),
-                    Action::Send(ToBroker::Disconnect) => {
+                    Action::Send(ToBroker::Disconnect { .. }) => {
                         assert!(matches!(actions.get(place + 1), Some(Action::Close(_))), "{at}");
                     }
+                    Action::Send(ToBroker::Error { .. } | ToBroker::Drain)
+                    | Action::Cancel { .. } => unreachable!("{at}"),
                     Action::Close(_) => {
                         assert!(is_open, "{at}");
                         is_open = false;

@@ -1,0 +1,308 @@
+//! What goes through a connection: commands of brokers to its dialog, the dialog's
+//! actions to sockets and handlers, answers of handlers back.
+
+use std::time::Instant;
+
+use majordomo_protocol::worker::{Commands, FromBroker, ToBroker};
+use majordomo_protocol::{Body, ClientAddress, DecodeError, Frames, Reason, Version};
+
+use super::{Io, SOCKETS_PER_CONTEXT, Target};
+use crate::connection::keep;
+use crate::dialog::{Action, CloseReason, Event};
+use crate::handler::HandlerError;
+use crate::pool::{self, Job};
+use crate::request::{Request, Responder};
+use crate::task::{OpenRequest, Task};
+
+/// Messages read from one socket before the others have their turn.
+const READS_MAX: usize = 64;
+
+impl Io {
+    /// Reads what came, as long as the socket stays open.
+    pub(super) fn read(&mut self, index: usize, time: Instant) {
+        for _ in 0..READS_MAX {
+            let frames = match self.connections[index].wire.receive() {
+                Ok(Some(frames)) => frames,
+                Ok(None) => return,
+                Err(error) => return self.refused(index, error, time),
+            };
+            let is_inline = self.routes[self.connections[index].service].is_inline();
+            if is_inline {
+                self.connections[index].lane.hush();
+            }
+            for command in commands(self.settings.version, Frames::new(frames)) {
+                self.hear(index, command, time);
+            }
+            if is_inline {
+                self.connections[index].lane.take_signal();
+                self.take_parts(index, time);
+            }
+        }
+    }
+
+    /// Takes note of one command of a broker.
+    fn hear(
+        &mut self,
+        index: usize,
+        command: Result<FromBroker<Body<zmq::Message>>, DecodeError>,
+        time: Instant,
+    ) {
+        let connection = &mut self.connections[index];
+        let broker = &mut self.brokers[connection.broker];
+        let endpoint = broker.endpoint.as_str();
+        let event = match command {
+            Ok(command) => {
+                let (command, too_large) = keep(command, self.settings.request_bytes_max);
+                connection.too_large = too_large;
+                match &command {
+                    FromBroker::Disconnect { reason } if *reason != Reason::default() => {
+                        let level = trouble_level(broker.troubled, CloseReason::Disconnected);
+                        let Reason { code, text } = reason;
+                        log::log!(level, broker = endpoint, code; "broker sends DISCONNECT: {text}");
+                    }
+                    FromBroker::Disconnect { .. } => {}
+                    _ if broker.troubled => {
+                        broker.troubled = false;
+                        log::info!(broker = endpoint; "broker heard again");
+                    }
+                    _ => {}
+                }
+                Event::Message(command)
+            }
+            Err(error) => {
+                self.outbox.counters.message_invalid();
+                log::warn!(broker = endpoint; "invalid message from broker: {error}");
+                Event::Invalid
+            }
+        };
+        connection.dialog.handle(event, time);
+        self.perform(index, time);
+    }
+
+    /// Sends what waited, and then more of the replies that were held back for it.
+    pub(super) fn flush(&mut self, index: usize, time: Instant) {
+        match self.connections[index].wire.flush() {
+            Ok(answers) => self.outbox.counters.answers(answers),
+            Err(error) => return self.refused(index, error, time),
+        }
+        self.take_parts(index, time);
+    }
+
+    /// Sends what has gathered since the last turn: one message for a connection.
+    pub(super) fn send_gathered(&mut self, time: Instant) {
+        for index in std::mem::take(&mut self.gathering) {
+            if self.connections[index].wire.is_gathering() {
+                match self.connections[index].wire.flush() {
+                    Ok(answers) => self.outbox.counters.answers(answers),
+                    Err(error) => self.refused(index, error, time),
+                }
+            }
+        }
+    }
+
+    /// Takes what the handlers of this connection have handed over; nothing while the
+    /// socket does not take what it was given before, so that handlers wait.
+    pub(super) fn take_parts(&mut self, index: usize, time: Instant) {
+        for _ in 0..self.connections[index].parts.len() {
+            let connection = &mut self.connections[index];
+            if !connection.wire.is_clear() {
+                return;
+            }
+            let Ok((task, part)) = connection.parts.try_recv() else { return };
+            if let Some(event) = connection.event(&task, part) {
+                connection.dialog.handle(event, time);
+                self.perform(index, time);
+            }
+        }
+    }
+
+    /// Carries out what a connection's dialog has decided.
+    pub(super) fn perform(&mut self, index: usize, time: Instant) {
+        while let Some(action) = self.connections[index].dialog.poll_action() {
+            match action {
+                Action::Open => self.open(index, time),
+                Action::Send(command) => self.send(index, command, time),
+                Action::Run { client, task, body } => {
+                    self.give_out(index, client, task, body, time);
+                }
+                Action::Cancel { client } => {
+                    if let Some(task) = self.connections[index].running.get(&client) {
+                        self.outbox.counters.cancellation();
+                        task.cancelled.raise();
+                    }
+                }
+                Action::Late { client } => {
+                    if let Some(task) = self.connections[index].running.remove(&client) {
+                        task.late();
+                    }
+                }
+                Action::Close(reason) => self.close(index, reason, time),
+            }
+        }
+        let connection = &mut self.connections[index];
+        let timeout = connection.dialog.poll_timeout();
+        if connection.timer != timeout {
+            if let Some(at) = connection.timer {
+                self.timers.remove(&(at, index));
+            }
+            if let Some(at) = timeout {
+                self.timers.insert((at, index));
+            }
+            connection.timer = timeout;
+        }
+    }
+
+    fn open(&mut self, index: usize, time: Instant) {
+        let connection = &mut self.connections[index];
+        let endpoint = &self.brokers[connection.broker].endpoint;
+        let Some(context) =
+            self.contexts.get(index / SOCKETS_PER_CONTEXT).or(self.contexts.first())
+        else {
+            return;
+        };
+        match connection.wire.open(context, endpoint) {
+            Ok(()) => log::debug!(
+                broker = endpoint.as_str(), service = self.routes[connection.service].name.as_str();
+                "registering"
+            ),
+            Err(error) => self.refused(index, error, time),
+        }
+    }
+
+    fn send(&mut self, index: usize, command: ToBroker<Body>, time: Instant) {
+        let connection = &mut self.connections[index];
+        if command == ToBroker::Heartbeat && !connection.wire.is_clear() {
+            // The broker is not reading, and will hear more than enough when it does.
+            return;
+        }
+        let answer = match &command {
+            ToBroker::Final { client, .. } | ToBroker::Error { client, .. } => {
+                connection.running.remove(client)
+            }
+            _ => None,
+        };
+        let was_gathering = connection.wire.is_gathering();
+        match connection.wire.write(command, answer) {
+            Ok(answers) => self.outbox.counters.answers(answers),
+            Err(error) => return self.refused(index, error, time),
+        }
+        if !was_gathering && self.connections[index].wire.is_gathering() {
+            self.gathering.push(index);
+        }
+    }
+
+    /// Gives a request to its service's handlers.
+    fn give_out(
+        &mut self,
+        index: usize,
+        client: ClientAddress,
+        terms: majordomo_protocol::Task,
+        body: Body,
+        time: Instant,
+    ) {
+        self.outbox.counters.request();
+        let connection = &mut self.connections[index];
+        let route = &self.routes[connection.service];
+        let task = Task::new(client.clone(), connection.lane.clone());
+        connection.running.insert(client, task.clone());
+        if let Some(bytes) = connection.too_large.take() {
+            let bytes_max = self.settings.request_bytes_max;
+            let error = HandlerError::from(format!(
+                "the request has {bytes} bytes; this worker takes at most {bytes_max}"
+            ));
+            // Not by the lane, which may be full: this thread must not wait for itself.
+            if task.claim() {
+                let part = task.failure(error);
+                let event = connection.event(&task, part);
+                return event.into_iter().for_each(|event| connection.dialog.handle(event, time));
+            }
+        }
+        let time_left = [route.time_limit, terms.timeout].into_iter().flatten().min();
+        let job = Job {
+            request: Request {
+                body,
+                deadline: time_left.and_then(|left| time.checked_add(left)),
+                attempt: terms.attempt,
+                metadata: terms.metadata,
+                stop: self.outbox.control.signal(),
+                task: task.clone(),
+            },
+            responder: Responder::new(task.clone()),
+            open: OpenRequest::new(self.outbox.clone()),
+        };
+        match &route.target {
+            Target::Inline(handler) => pool::handle(&**handler, job),
+            Target::Queue(jobs) => {
+                let Err(refused) = jobs.try_send(job) else { return };
+                // There is room for one job of every place: those who take jobs are
+                // gone, and it will not be begun.
+                if task.claim() {
+                    connection.running.remove(&task.client);
+                    let client = task.client.clone();
+                    connection.dialog.handle(Event::Unstarted { client }, time);
+                }
+                drop(refused);
+            }
+        }
+    }
+
+    fn close(&mut self, index: usize, reason: CloseReason, time: Instant) {
+        let connection = &mut self.connections[index];
+        connection.abandon_all();
+        if reason.flushes() {
+            // It fails for a socket that is of no use any more: it is closed anyway.
+            let answers = connection.wire.flush().unwrap_or(0);
+            self.outbox.counters.answers(answers);
+        }
+        if reason == CloseReason::Stopped {
+            return connection.wire.close_when_clear();
+        }
+        connection.wire.close(reason.flushes());
+        self.outbox.counters.reconnect();
+        let broker = &mut self.brokers[connection.broker];
+        let service = self.routes[connection.service].name.as_str();
+        let level = trouble_level(broker.troubled, reason);
+        // A broker that says so is not in trouble yet; if it stays away, it will be.
+        broker.troubled |= reason != CloseReason::Disconnected;
+        log::log!(
+            level, broker = broker.endpoint.as_str(), service;
+            "connection lost, will register again: {}", reason.as_str()
+        );
+        if reason == CloseReason::Unexpected {
+            self.outbox.counters.message_invalid();
+        }
+        // Parts may have been held back for the socket, and their handler blocked.
+        self.take_parts(index, time);
+    }
+
+    fn refused(&mut self, index: usize, error: zmq::Error, time: Instant) {
+        let connection = &mut self.connections[index];
+        log::warn!(broker = self.brokers[connection.broker].endpoint.as_str(); "socket failed: {error}");
+        connection.dialog.handle(Event::Refused, time);
+        self.perform(index, time);
+    }
+}
+
+/// The commands of one message from a broker.
+fn commands(
+    version: Version,
+    frames: Frames<zmq::Message>,
+) -> impl Iterator<Item = Result<FromBroker<Body<zmq::Message>>, DecodeError>> {
+    let (batch, single) = match version {
+        Version::V0_1 | Version::V0_2 => (None, Some(FromBroker::decode(version, frames))),
+        Version::V1_0 => match Commands::new(frames) {
+            Ok(batch) => (Some(batch), None),
+            Err(error) => (None, Some(Err(error))),
+        },
+    };
+    batch.into_iter().flatten().chain(single)
+}
+
+/// How loud a loss is: once for a broker, since all its connections will say the same.
+fn trouble_level(is_known: bool, reason: CloseReason) -> log::Level {
+    match reason {
+        _ if is_known => log::Level::Debug,
+        CloseReason::Disconnected => log::Level::Info,
+        _ => log::Level::Warn,
+    }
+}

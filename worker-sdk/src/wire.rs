@@ -1,0 +1,324 @@
+//! One connection's socket: commands out, frames in, and nothing decided.
+//!
+//! No call blocks. What the socket does not take at once waits here; the I/O thread
+//! gives it nothing of a reply meanwhile, so that little ever does. In MDP/1.0
+//! commands gather in a batch, which leaves when it is full or flushed: everything
+//! that is ready when the I/O thread turns to send, and never later.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use majordomo_protocol::worker::ToBroker;
+use majordomo_protocol::{Batch, Body, Endpoint, Inexpressible, Version};
+
+use crate::task::Task;
+
+/// Messages that a socket holds for a broker that does not read. A handler that
+/// sends faster waits; nothing is lost.
+const SENDS_WAITING_MAX: i32 = 32;
+
+/// How long a closed socket may still send what it holds, in milliseconds. It also
+/// bounds how long an ending worker waits for a broker that cannot be reached.
+const LINGER_MS: i32 = 1000;
+
+/// Up to here a body is cheaper to copy into the batch than to send as a frame.
+const INLINE_BYTES_MAX: usize = 4 * 1024;
+
+/// A batch that has reached one of these leaves; one larger body still fits in.
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+const BATCH_FRAMES_MAX: usize = 256;
+
+/// The socket of one connection, when it has one.
+pub(crate) struct Wire {
+    version: Version,
+    socket: Option<zmq::Socket>,
+    /// What was written since the last flush (MDP/1.0).
+    batch: Option<Gathered>,
+    /// What the socket did not take. Empty when there is no socket.
+    outgoing: VecDeque<Outgoing>,
+    /// Close once `outgoing` is empty.
+    closing: bool,
+}
+
+struct Gathered {
+    batch: Batch<Vec<u8>>,
+    answers: Vec<Arc<Task>>,
+}
+
+/// A message to send.
+struct Outgoing {
+    frames: Vec<Vec<u8>>,
+    /// Whose answers are in it.
+    answers: Vec<Arc<Task>>,
+}
+
+impl Wire {
+    pub(crate) fn new(version: Version) -> Self {
+        Wire { version, socket: None, batch: None, outgoing: VecDeque::new(), closing: false }
+    }
+
+    /// Opens a new socket and connects it; returns before it is connected.
+    pub(crate) fn open(&mut self, context: &zmq::Context, endpoint: &Endpoint) -> zmq::Result<()> {
+        let socket = context.socket(zmq::DEALER)?;
+        socket.set_linger(0)?;
+        socket.set_sndhwm(SENDS_WAITING_MAX)?;
+        // A broker that is down is tried less and less often.
+        socket.set_reconnect_ivl_max(2000)?;
+        socket.set_ipv6(endpoint.is_ipv6())?;
+        socket.connect(endpoint.as_str())?;
+        self.socket = Some(socket);
+        Ok(())
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// Whether the socket has taken every message it was given.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.outgoing.is_empty()
+    }
+
+    /// Whether something was written that no flush has sent yet.
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    /// What to wait for.
+    pub(crate) fn poll_item(&self) -> Option<zmq::PollItem<'_>> {
+        let socket = self.socket.as_ref()?;
+        let read = if self.closing { zmq::PollEvents::empty() } else { zmq::POLLIN };
+        let write = if self.is_clear() { zmq::PollEvents::empty() } else { zmq::POLLOUT };
+        Some(socket.as_poll_item(read | write))
+    }
+
+    /// Writes a command, after those that wait. In MDP/1.0 it leaves with the next
+    /// [`Wire::flush`], before that at once. Gives the number of answers that have
+    /// gone.
+    pub(crate) fn write(
+        &mut self,
+        command: ToBroker<Body>,
+        answer: Option<Arc<Task>>,
+    ) -> zmq::Result<u64> {
+        let written = match self.version {
+            Version::V0_1 | Version::V0_2 => command.encode(self.version).map(|frames| {
+                self.outgoing.push_back(Outgoing { frames, answers: Vec::from_iter(answer) });
+                true
+            }),
+            Version::V1_0 => self.gather(command, answer),
+        };
+        match written {
+            Ok(true) => self.flush(),
+            Ok(false) => Ok(0),
+            // Neither dialog nor responder asks for it.
+            Err(error) => {
+                log::error!("not sent: {error}");
+                Ok(0)
+            }
+        }
+    }
+
+    /// Puts a command into the batch. Says whether that should leave now.
+    fn gather(
+        &mut self,
+        command: ToBroker<Body>,
+        answer: Option<Arc<Task>>,
+    ) -> Result<bool, Inexpressible> {
+        let gathered = self.batch.get_or_insert_with(|| Gathered {
+            batch: Batch::of_worker(INLINE_BYTES_MAX),
+            answers: Vec::new(),
+        });
+        command.write(&mut gathered.batch)?;
+        gathered.answers.extend(answer);
+        let batch = &gathered.batch;
+        Ok(batch.bytes() >= BATCH_BYTES_MAX || batch.frame_count() >= BATCH_FRAMES_MAX)
+    }
+
+    fn seal(&mut self) {
+        if let Some(Gathered { batch, answers }) = self.batch.take()
+            && batch.records() > 0
+        {
+            self.outgoing.push_back(Outgoing { frames: batch.into_frames(), answers });
+        }
+    }
+
+    /// Sends what waits, as far as the socket takes it. Gives the number of answers
+    /// that have gone.
+    pub(crate) fn flush(&mut self) -> zmq::Result<u64> {
+        self.seal();
+        let mut answers = 0;
+        if let Some(socket) = &self.socket {
+            while let Some(message) = self.outgoing.front_mut() {
+                if !send(socket, &mut message.frames)? {
+                    return Ok(answers);
+                }
+                answers += message.answers.len() as u64;
+                self.outgoing.pop_front();
+            }
+        }
+        if self.closing {
+            self.close_with_linger(LINGER_MS);
+        }
+        Ok(answers)
+    }
+
+    /// Closes the socket. What it has taken still has a second to go out when `flush`
+    /// is set. Answers that it did not take are late.
+    pub(crate) fn close(&mut self, flush: bool) {
+        self.seal();
+        for message in self.outgoing.drain(..) {
+            message.answers.iter().for_each(|task| task.late());
+        }
+        self.close_with_linger(if flush { LINGER_MS } else { 0 });
+    }
+
+    /// Closes the socket as soon as it has taken everything that was flushed.
+    pub(crate) fn close_when_clear(&mut self) {
+        if self.is_clear() {
+            self.close_with_linger(LINGER_MS);
+        } else {
+            self.closing = true;
+        }
+    }
+
+    fn close_with_linger(&mut self, linger_ms: i32) {
+        self.closing = false;
+        if let Some(socket) = self.socket.take() {
+            // It can fail only for a socket of a context that has ended, which
+            // lingers no more.
+            let _ = socket.set_linger(linger_ms);
+        }
+    }
+
+    /// Reads one message, if one is there. Its frames are those that libzmq holds.
+    pub(crate) fn receive(&self) -> zmq::Result<Option<Vec<zmq::Message>>> {
+        let Some(socket) = &self.socket else {
+            return Ok(None);
+        };
+        let mut message = match retry(|| socket.recv_msg(zmq::DONTWAIT)) {
+            Err(zmq::Error::EAGAIN) => return Ok(None),
+            message => message?,
+        };
+        let mut frames = Vec::new();
+        while message.get_more() {
+            frames.push(message);
+            message = retry(|| socket.recv_msg(zmq::DONTWAIT))?;
+        }
+        frames.push(message);
+        Ok(Some(frames))
+    }
+}
+
+/// Sends a whole message, or nothing of it: the socket's limit is checked at the
+/// first frame.
+fn send(socket: &zmq::Socket, frames: &mut Vec<Vec<u8>>) -> zmq::Result<bool> {
+    let count = frames.len();
+    let more = |position| if position + 1 < count { zmq::SNDMORE } else { 0 };
+    let Some(first) = frames.first() else {
+        return Ok(true);
+    };
+    match retry(|| socket.send(first.as_slice(), zmq::DONTWAIT | more(0))) {
+        Err(zmq::Error::EAGAIN) => return Ok(false),
+        sent => sent?,
+    }
+    for (position, frame) in frames.drain(..).enumerate().skip(1) {
+        // Moved into the message: a large body is not copied.
+        socket.send(frame, zmq::DONTWAIT | more(position))?;
+    }
+    Ok(true)
+}
+
+/// Calls again what a signal has interrupted.
+fn retry<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
+    loop {
+        match call() {
+            Err(zmq::Error::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use majordomo_protocol::ClientAddress;
+
+    use super::*;
+
+    fn part(text: &str) -> ToBroker<Body> {
+        ToBroker::Partial { client: ClientAddress::new(b"c"), body: Body::from(text) }
+    }
+
+    /// A wire whose peer has not read for so long that something waits, and how many
+    /// messages went into it.
+    fn full(context: &zmq::Context, endpoint: &Endpoint) -> (Wire, usize) {
+        let mut wire = Wire::new(Version::V0_2);
+        wire.open(context, endpoint).expect("it opens");
+        let mut sent = 0;
+        while wire.is_clear() {
+            wire.write(part(&sent.to_string()), None).expect("it takes or keeps it");
+            sent += 1;
+        }
+        (wire, sent)
+    }
+
+    #[test]
+    fn a_wire_that_is_to_close_sends_first_what_waits() {
+        let context = zmq::Context::new();
+        let peer = context.socket(zmq::ROUTER).unwrap();
+        peer.set_rcvhwm(1).unwrap();
+        peer.bind("inproc://slow").unwrap();
+        let endpoint = Endpoint::to_connect("inproc://slow").unwrap();
+        let (mut wire, sent) = full(&context, &endpoint);
+        wire.write(part("last"), None).unwrap();
+        wire.close_when_clear();
+        assert!(wire.is_open());
+        let mut received = Vec::new();
+        while received.len() <= sent {
+            let mut items = vec![peer.as_poll_item(zmq::POLLIN)];
+            items.extend(wire.poll_item());
+            assert_ne!(zmq::poll(&mut items, 30_000), Ok(0), "{} of {sent}", received.len());
+            wire.flush().unwrap();
+            while let Ok(mut frames) = peer.recv_multipart(zmq::DONTWAIT) {
+                received.push(String::from_utf8(frames.pop().unwrap()).unwrap());
+            }
+        }
+        let expected = (0..sent).map(|number| number.to_string());
+        assert!(received.iter().cloned().eq(expected.chain(["last".to_owned()])));
+        assert!(!wire.is_open());
+    }
+
+    #[test]
+    fn a_lost_wire_forgets_what_waits() {
+        let context = zmq::Context::new();
+        let endpoint = Endpoint::to_connect("inproc://nobody").unwrap();
+        let (mut wire, _) = full(&context, &endpoint);
+        wire.close(false);
+        assert!(wire.is_clear() && !wire.is_open());
+        assert!(wire.poll_item().is_none());
+    }
+
+    #[test]
+    fn what_is_written_leaves_in_one_message_and_a_full_batch_by_itself() {
+        let context = zmq::Context::new();
+        let peer = context.socket(zmq::ROUTER).unwrap();
+        peer.bind("inproc://batches").unwrap();
+        let endpoint = Endpoint::to_connect("inproc://batches").unwrap();
+        let mut wire = Wire::new(Version::V1_0);
+        wire.open(&context, &endpoint).unwrap();
+        for _ in 0..1000 {
+            wire.write(ToBroker::Heartbeat, None).unwrap();
+        }
+        assert!(wire.is_gathering() && peer.recv_multipart(zmq::DONTWAIT).is_err());
+        wire.flush().unwrap();
+        let frames = peer.recv_multipart(0).unwrap();
+        assert_eq!((frames.len(), frames[1].len()), (2, 6 + 1000 * 10));
+        let task = ClientAddress::new(&[7; 8]);
+        while !peer.poll(zmq::POLLIN, 0).is_ok_and(|events| events > 0) {
+            let body = Body::from(vec![0; INLINE_BYTES_MAX]);
+            wire.write(ToBroker::Partial { client: task.clone(), body }, None).unwrap();
+        }
+        assert!(!wire.is_gathering());
+        let bytes = peer.recv_multipart(0).unwrap()[1].len();
+        assert!((BATCH_BYTES_MAX..BATCH_BYTES_MAX + 8192).contains(&bytes), "{bytes}");
+    }
+}

@@ -1,0 +1,5 @@
+//! The pure half of a connection under a virtual clock, rule by rule.
+
+mod many_requests;
+mod one_request;
+mod world;
