@@ -267,9 +267,8 @@ impl Model {
         let (client, outcome) = match command {
             worker::ToBroker::Heartbeat => return,
             worker::ToBroker::Drain => {
-                self.counters.workers_drained += u64::from(!worker.draining);
                 worker.draining = true;
-                return;
+                return self.expect_drained(peer);
             }
             worker::ToBroker::Disconnect { .. } => {
                 return self.expect_gone(peer, Gone::Disconnected);
@@ -298,7 +297,10 @@ impl Model {
                     self.partial(task.number, body);
                 }
             }
-            (Some(outcome), _) => self.end_of_reply(peer, position, outcome),
+            (Some(outcome), _) => {
+                self.end_of_reply(peer, position, outcome);
+                self.expect_drained(peer);
+            }
             _ => unreachable!(),
         }
     }
@@ -358,6 +360,13 @@ impl Model {
         };
         self.remember(&request.caller, number, request.wanted, &remembered);
         self.expect_answer(&request.caller, &request.service, request.wanted, outcome);
+    }
+
+    fn expect_drained(&mut self, peer: &PeerId) {
+        let worker = &self.workers[peer];
+        if worker.draining && worker.tasks.is_empty() && self.stop_at.is_none() {
+            self.expect_gone(peer, Gone::Drained);
+        }
     }
 
     fn expect_gone(&mut self, peer: &PeerId, reason: Gone) {
