@@ -180,6 +180,8 @@ pub struct Service {
     pub(crate) concurrency: usize,
     pub(crate) time_limit: Option<Duration>,
     pub(crate) inline: bool,
+    /// What READY says of it, after what it says of the worker.
+    pub(crate) metadata: Vec<(&'static str, String)>,
     /// None when requests go to an inbox instead.
     pub(crate) handler: Option<Arc<dyn Handler>>,
 }
@@ -206,6 +208,7 @@ impl Service {
             concurrency: 1,
             time_limit: None,
             inline: false,
+            metadata: Vec::new(),
             handler: Some(Arc::new(handler)),
         }
     }
@@ -219,7 +222,8 @@ impl Service {
     }
 
     pub(crate) fn without_handler(name: String, concurrency: usize) -> Self {
-        Service { name, concurrency, time_limit: None, inline: false, handler: None }
+        let metadata = Vec::new();
+        Service { name, concurrency, time_limit: None, inline: false, metadata, handler: None }
     }
 
     /// How many requests are handled at once: 1 to 4096, default 1.

@@ -49,6 +49,8 @@ pub(crate) struct Route {
     /// With every broker.
     pub(crate) connections: usize,
     pub(crate) time_limit: Option<Duration>,
+    /// What READY says of it.
+    pub(crate) metadata: Vec<(&'static str, String)>,
     pub(crate) target: Target,
 }
 
@@ -107,7 +109,6 @@ impl Io {
     ) -> Self {
         let start = now();
         let version = settings.version;
-        let metadata = settings.metadata();
         let mut connections = Vec::new();
         for broker in 0..brokers.len() {
             for (service, route) in routes.iter().enumerate() {
@@ -117,7 +118,7 @@ impl Io {
                         service: route.name.clone(),
                         version,
                         capacity: u16::try_from(capacity).unwrap_or(u16::MAX),
-                        metadata: metadata.clone(),
+                        metadata: settings.metadata(&route.metadata),
                     };
                     let seed = fastrand::u64(..);
                     let (lane, parts) = Lane::new(

@@ -11,6 +11,9 @@ use crate::dialog::Timing;
 use crate::error::Error;
 use crate::handler::Service;
 
+/// Bytes that a service may say of itself in its READY.
+const SERVICE_METADATA_BYTES_MAX: usize = 32 << 10;
+
 /// The most bytes of what a worker says of itself, for each setting.
 const METADATA_BYTES_MAX: usize = 4096;
 
@@ -55,14 +58,14 @@ impl Settings {
         within("request_bytes_max", self.request_bytes_max, 1, usize::MAX, "must be 1 or more")?;
         within("reply_bytes_max", self.reply_bytes_max, 1, usize::MAX, "must be 1 or more")?;
         let names = check_services(services, self.version, brokers.len())?;
-        self.check_metadata()?;
+        self.check_metadata(services)?;
         Ok((brokers, names))
     }
 
-    /// What READY says of the worker.
-    pub(crate) fn metadata(&self) -> Metadata {
+    /// What READY says of the worker and of a service.
+    pub(crate) fn metadata(&self, service: &[(&'static str, String)]) -> Metadata {
         let mut metadata = Metadata::default();
-        for (setting, value) in &self.metadata {
+        for (setting, value) in self.metadata.iter().chain(service) {
             let key = setting.trim_start_matches("worker_");
             // It fits: see check_metadata.
             let _ = metadata.push(key, value.as_bytes());
@@ -70,7 +73,12 @@ impl Settings {
         metadata
     }
 
-    fn check_metadata(&self) -> Result<(), Error> {
+    fn check_metadata(&self, services: &[Service]) -> Result<(), Error> {
+        for service in services {
+            let bytes: usize = service.metadata.iter().map(|(_, value)| value.len()).sum();
+            let rule = "must have at most 32768 bytes in description, version and methods";
+            within("service", bytes, 0, SERVICE_METADATA_BYTES_MAX, rule)?;
+        }
         for (setting, value) in &self.metadata {
             let refuse = |rule| Err(refused(setting, format!("{value:.40?}"), rule));
             if value.len() > METADATA_BYTES_MAX {

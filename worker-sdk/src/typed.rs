@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use majordomo_protocol::{Body, Metadata, MetadataTooLarge, code, dump};
+use majordomo_protocol::{Body, code, dump};
 use serde::Serialize;
 
 use crate::codec::{Codec, Decode, Encode, PayloadError};
@@ -231,34 +231,24 @@ impl TypedService {
         self
     }
 
-    /// What READY tells of the service: `version` and `description` where they were
-    /// given, and `methods`, their names in order with commas between.
-    ///
-    /// # Errors
-    ///
-    /// [`MetadataTooLarge`] above 65,535 bytes.
-    pub fn metadata(&self) -> Result<Metadata, MetadataTooLarge> {
-        let mut metadata = Metadata::default();
-        for (key, text) in [("version", &self.version), ("description", &self.description)] {
-            if let Some(text) = text {
-                metadata.push(key, text.as_bytes())?;
-            }
-        }
-        let names: Vec<&str> = self.methods.keys().map(String::as_str).collect();
-        metadata.push("methods", names.join(",").as_bytes())?;
-        Ok(metadata)
-    }
-
     /// The service for a worker, with one place and no time limit, unless it is told
-    /// otherwise there.
+    /// otherwise there. Its READY says `version` and `description` where they were
+    /// given, and `methods`, their names in order with commas between: together at most
+    /// 32 KiB.
     pub fn into_service(self) -> Service {
-        let TypedService { name, methods, .. } = self;
-        Service::streaming(name, move |mut request: Request, responder: Responder| {
+        let TypedService { name, methods, version, description } = self;
+        let names: Vec<&str> = methods.keys().map(String::as_str).collect();
+        let said = [("version", version), ("description", description)];
+        let mut metadata: Vec<_> =
+            said.into_iter().filter_map(|(key, text)| Some((key, text?))).collect();
+        metadata.push(("methods", names.join(",")));
+        let handler = move |mut request: Request, responder: Responder| {
             let codec = codec_of(&request)?;
             let method = method_of(&methods, &request, codec)?;
             let body = std::mem::replace(&mut request.body, Body::from(""));
             method.answer(Call { codec, request, body, responder })
-        })
+        };
+        Service { metadata, ..Service::streaming(name, handler) }
     }
 }
 

@@ -287,7 +287,7 @@ impl Worker {
         let (mut routes, mut handlers, mut unhandled) = (Vec::new(), Vec::new(), None);
         for (name, service) in self.services {
             let connections = service.connections(version);
-            let Service { concurrency, time_limit, inline, handler, .. } = service;
+            let Service { concurrency, time_limit, inline, metadata, handler, .. } = service;
             let (jobs, waiting) = crossbeam_channel::bounded(concurrency * brokers);
             let target = match handler {
                 Some(handler) if inline => Target::Inline(handler),
@@ -303,7 +303,7 @@ impl Worker {
                     Target::Queue(jobs)
                 }
             };
-            routes.push(Route { name, concurrency, connections, time_limit, target });
+            routes.push(Route { name, concurrency, connections, time_limit, metadata, target });
         }
         let io = Io::new(self.settings, self.brokers, routes, outbox, ready_receiver, self.wake_up);
         let io = Builder::new().name("majordomo-io".to_owned()).spawn(move || io.run());
