@@ -96,8 +96,6 @@ mod builder;
 mod call;
 mod call_error;
 mod client;
-#[cfg(any(feature = "json", feature = "msgpack"))]
-mod codec;
 mod connection;
 pub mod dialog;
 mod error;
@@ -121,10 +119,10 @@ pub use builder::{ClientBuilder, WhenFull};
 pub use call::{Call, Replies};
 pub use call_error::CallError;
 pub use client::Client;
-#[cfg(any(feature = "json", feature = "msgpack"))]
-pub use codec::{Codec, Decode, Encode, Encoded, PayloadError};
 pub use dialog::Reply;
 pub use error::{Error, Violation};
+#[cfg(any(feature = "json", feature = "msgpack"))]
+pub use majordomo_protocol::payload::{Codec, Decode, Encode, Encoded, PayloadError};
 pub use options::Options;
 #[cfg(any(feature = "json", feature = "msgpack"))]
 pub use typed::{TypedClient, TypedReplies};

@@ -30,7 +30,7 @@ pub use self::broker::ScriptedBroker;
 #[cfg(doc)]
 use crate::client::Client;
 #[cfg(any(feature = "json", feature = "msgpack"))]
-use crate::codec::{Codec, Encode};
+use majordomo_protocol::payload::{Codec, Encode};
 
 /// What will be asked, and the answers.
 ///

@@ -9,10 +9,10 @@ use majordomo_protocol::{Body, Metadata};
 use crate::call::{Call, Replies};
 use crate::call_error::CallError;
 use crate::client::Client;
-use crate::codec::{Codec, Decode, Encode, PayloadError};
 use crate::dialog::Reply;
 use crate::options::Options;
 use crate::typed_error::{Details, TypedError};
+use majordomo_protocol::payload::{Codec, Decode, Encode, PayloadError};
 
 /// A [`Client`] of one service whose requests and replies are values.
 ///

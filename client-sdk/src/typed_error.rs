@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::call_error::CallError;
-use crate::codec::{Codec, PayloadError};
+use majordomo_protocol::payload::{Codec, PayloadError};
 
 /// Why a call of a [`TypedClient`](crate::TypedClient) failed.
 #[derive(Debug, thiserror::Error)]

@@ -51,6 +51,7 @@
 //! - [`client`], [`worker`]: the two sub-protocols.
 //! - [`mmi`]: the names and codes of the broker's own services (RFC 8), and the
 //!   JSON report that `mmi.broker` answers.
+//! - `payload`, with the feature `json` or `msgpack`: values as bodies.
 
 mod body;
 pub mod client;
@@ -62,6 +63,8 @@ mod message;
 mod metadata;
 pub mod mmi;
 mod names;
+#[cfg(any(feature = "json", feature = "msgpack"))]
+pub mod payload;
 mod record;
 mod terms;
 pub mod worker;

@@ -127,8 +127,6 @@
 //! for that.
 
 mod cancellation;
-#[cfg(any(feature = "json", feature = "msgpack"))]
-mod codec;
 mod connection;
 mod counters;
 pub mod dialog;
@@ -150,12 +148,12 @@ mod wire;
 mod worker;
 
 pub use cancellation::Cancellation;
-#[cfg(any(feature = "json", feature = "msgpack"))]
-pub use codec::{Codec, Decode, Encode, Encoded, PayloadError};
 pub use counters::{Counters, Counts};
 pub use error::{Closed, Error, PartialError};
 pub use handler::{FAILURE_CODE, FAILURE_TEXT_BYTES_MAX, Handler, HandlerError, Service, failure};
 pub use inbox::Inbox;
+#[cfg(any(feature = "json", feature = "msgpack"))]
+pub use majordomo_protocol::payload::{Codec, Decode, Encode, Encoded, PayloadError};
 pub use request::{Finished, Request, Responder};
 #[cfg(any(feature = "json", feature = "msgpack"))]
 pub use service_error::{Details, Failure, ServiceError};

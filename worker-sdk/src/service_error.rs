@@ -9,8 +9,8 @@ use std::sync::Arc;
 use majordomo_protocol::{Body, code};
 use serde::Serialize;
 
-use crate::codec::{Codec, PayloadError};
 use crate::handler::HandlerError;
+use majordomo_protocol::payload::{Codec, PayloadError};
 
 /// An error that a method of a [`TypedService`](crate::TypedService) may return.
 ///

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use majordomo_protocol::{Body, code, dump};
 use serde::Serialize;
 
-use crate::codec::{Codec, Decode, Encode, PayloadError};
 use crate::error::PartialError;
 use crate::handler::{HandlerError, Service};
 use crate::pool::panic_text;
 use crate::request::{Finished, Request, Responder};
 use crate::service_error::{Failure, ServiceError, told};
 use crate::task::Task;
+use majordomo_protocol::payload::{Codec, Decode, Encode, PayloadError};
 
 /// The content type is missing or unknown.
 const UNKNOWN_CONTENT_TYPE: u16 = 415;

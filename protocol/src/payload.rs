@@ -1,11 +1,9 @@
-//! How values become bodies and bodies values: serde, and one of its formats.
-//!
-//! The client SDK has the same module: both follow docs/typed.md, and neither is to
-//! depend on the other.
+//! How values become bodies and bodies values: serde, and one of its formats. What both
+//! SDKs share of typed services; see docs/typed.md.
 
 use std::fmt;
 
-use majordomo_protocol::Body;
+use crate::body::Body;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -34,7 +32,7 @@ impl Codec {
     }
 
     /// Those that this build knows.
-    pub(crate) const ALL: &[Codec] = &[
+    pub const ALL: &[Codec] = &[
         #[cfg(feature = "json")]
         Codec::Json,
         #[cfg(feature = "msgpack")]
@@ -42,12 +40,17 @@ impl Codec {
     ];
 
     /// The one of this content type.
-    pub(crate) fn of(content_type: &[u8]) -> Option<Codec> {
+    pub fn of(content_type: &[u8]) -> Option<Codec> {
         let known = |codec: &&Codec| codec.content_type().as_bytes() == content_type;
         Codec::ALL.iter().find(known).copied()
     }
 
-    pub(crate) fn write<T: Serialize + ?Sized>(self, value: &T) -> Result<Vec<u8>, PayloadError> {
+    /// Writes one value.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] for what the format cannot express.
+    pub fn write<T: Serialize + ?Sized>(self, value: &T) -> Result<Vec<u8>, PayloadError> {
         match self {
             #[cfg(feature = "json")]
             Codec::Json => serde_json::to_vec(value).map_err(PayloadError::new),
@@ -57,7 +60,11 @@ impl Codec {
     }
 
     /// Reads one value that fills `bytes`.
-    fn read<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, PayloadError> {
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] where they are no such value.
+    pub fn read<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, PayloadError> {
         if bytes.is_empty() {
             return Err(PayloadError::new("there is no value, the body is empty"));
         }
@@ -95,7 +102,8 @@ impl fmt::Display for Codec {
 ///
 /// ```
 /// # #[cfg(feature = "json")] {
-/// use majordomo_worker::{Body, Codec, Decode};
+/// use majordomo_protocol::Body;
+/// use majordomo_protocol::payload::{Codec, Decode};
 ///
 /// let error = Vec::<u32>::decode(Codec::Json, Body::from("[1, true]")).unwrap_err();
 /// assert_eq!(error.field(), Some("[1]"));
@@ -109,7 +117,8 @@ pub struct PayloadError {
 }
 
 impl PayloadError {
-    fn new(reason: impl fmt::Display) -> Self {
+    /// An error about the whole value.
+    pub fn new(reason: impl fmt::Display) -> Self {
         PayloadError { field: None, reason: reason.to_string() }
     }
 
@@ -168,7 +177,8 @@ pub trait Decode: Sized {
 ///
 /// ```
 /// # #[cfg(feature = "json")] {
-/// use majordomo_worker::{Body, Codec, Encode, Encoded};
+/// use majordomo_protocol::Body;
+/// use majordomo_protocol::payload::{Codec, Encode, Encoded};
 ///
 /// let body = Body::from(r#"{"a":1}"#);
 /// assert_eq!(Encoded(body.clone()).encode(Codec::Json), Ok(body));
