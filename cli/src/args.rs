@@ -174,14 +174,17 @@ pub(crate) struct Asking {
     pub(crate) protocol: Protocol,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
     /// MDP/0.1 (RFC 7), which has no partial replies.
     #[value(name = "0.1")]
     V0_1,
-    /// MDP/0.2 (RFC 18).
+    /// MDP/0.2 (RFC 18), which has no errors.
     #[value(name = "0.2")]
     V0_2,
+    /// MDP/1.0, which Majordomo's own broker speaks.
+    #[value(name = "1.0")]
+    V1_0,
 }
 
 impl From<Protocol> for Version {
@@ -189,6 +192,7 @@ impl From<Protocol> for Version {
         match protocol {
             Protocol::V0_1 => Version::V0_1,
             Protocol::V0_2 => Version::V0_2,
+            Protocol::V1_0 => Version::V1_0,
         }
     }
 }
@@ -205,12 +209,14 @@ The last asks the broker itself: 200 says that `count` has a worker, 404 that it
 The reply goes to standard output as it came: bytes, with nothing between frames or parts,
 each part as soon as it is there. --frames shows them apart.
 
-A try that got no reply in time may still be running, and the next runs the request once
-more; --tries 1 is for services that must not. When it lasts longer than a second, standard
+In MDP/1.0 a further try joins the one before it, and nothing runs twice while the broker
+lives. In the older versions it runs the request once more; --tries 1 is for services that
+must not. When it lasts longer than a second, standard
 error says so if it is a terminal, and also with -v, which tells of each try.
 
-A worker that failed says so by a reply of two frames, 500 and a text. The text goes to
-standard error, and the exit code is 1; with --raw it is a reply like any other.";
+When a worker failed, its text goes to standard error, and the exit code is 1. In MDP/0.1 and
+MDP/0.2 it says so by a reply of two frames, 500 and a text; with --raw that is a reply like
+any other.";
 
 /// Ask a service and print its reply.
 ///

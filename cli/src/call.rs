@@ -8,32 +8,50 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use majordomo_client::{BlockingClient, BlockingClientBuilder, Body, Reply, failure};
-use majordomo_protocol::dump;
+use anyhow::{Context, anyhow, bail};
+use majordomo_client::{
+    BlockingClient, BlockingClientBuilder, Body, CallError, Client, ClientBuilder, Reply, failure,
+};
+use majordomo_protocol::{Version, dump};
 
-use crate::args::{Asking, Call, UsageError};
+use crate::args::{Asking, Call, Protocol, UsageError};
 use crate::{note, print, printable};
 
 pub(crate) fn run(call: &Call, brokers: &[String], verbose: bool) -> anyhow::Result<()> {
+    let service = call.service.as_str();
+    let progress = || (verbose || io::stderr().is_terminal()).then(|| Progress::start(service));
     // Wrong settings are told before standard input is waited for.
+    if call.asking.protocol == Protocol::V1_0 {
+        let client = shared_client(brokers, call).build()?;
+        let replies = client.submit(service, body(call)?)?.replies();
+        return show(call, progress(), replies.map(|reply| reply.map_err(told)));
+    }
     let mut client = client(brokers, &call.asking)
         .body_bytes_max(call.bytes_max)
         .reply_bytes_max(call.bytes_max)
         .build()?;
-    let service = call.service.as_str();
-    let body = body(call)?;
-    let progress = (verbose || io::stderr().is_terminal()).then(|| Progress::start(service));
-    for reply in client.stream(service, body)? {
+    let replies = client.stream(service, body(call)?)?;
+    show(call, progress(), replies.map(|reply| Ok(reply?)))
+}
+
+/// Prints replies as they come.
+fn show(
+    call: &Call,
+    progress: Option<Progress>,
+    replies: impl Iterator<Item = anyhow::Result<Reply>>,
+) -> anyhow::Result<()> {
+    for reply in replies {
         let reply = reply?;
         if let Some(progress) = &progress {
             progress.heard();
         }
-        if let Reply::Final(last) = &reply
+        // MDP/1.0 has errors, and needs no convention.
+        if call.asking.protocol != Protocol::V1_0
+            && let Reply::Final(last) = &reply
             && let Some(text) = failure(last)
             && !call.raw
         {
-            bail!("service {service} failed: {}", printable(text.trim_end()));
+            bail!("service {} failed: {}", call.service, printable(text.trim_end()));
         }
         match call.frames {
             true => print(lines(&reply).as_bytes())?,
@@ -46,9 +64,40 @@ pub(crate) fn run(call: &Call, brokers: &[String], verbose: bool) -> anyhow::Res
     Ok(())
 }
 
+/// A failure of the service in the words that every version has for it.
+fn told(error: CallError) -> anyhow::Error {
+    match error {
+        CallError::Remote { service, code: 500, text, .. } => {
+            anyhow!("service {service} failed: {}", printable(text.trim_end()))
+        }
+        error => error.into(),
+    }
+}
+
+/// A client of MDP/1.0 of these brokers that asks as it was told to.
+fn shared_client(brokers: &[String], call: &Call) -> ClientBuilder {
+    let mut builder = Client::builder();
+    for endpoint in brokers {
+        builder = builder.broker(endpoint);
+    }
+    if let Some(timeout) = call.asking.timeout {
+        builder = builder.timeout(timeout);
+    }
+    if let Some(tries) = call.asking.tries {
+        builder = builder.tries(tries);
+    }
+    builder.body_bytes_max(call.bytes_max).reply_bytes_max(call.bytes_max)
+}
+
 /// A client of these brokers that asks as it was told to.
 pub(crate) fn client(brokers: &[String], asking: &Asking) -> BlockingClientBuilder {
-    let mut builder = BlockingClient::builder().version(asking.protocol.into());
+    // The broker's own services, which is what else is asked by it, are the same in
+    // MDP/0.2 and MDP/1.0.
+    let version = match asking.protocol {
+        Protocol::V0_1 => Version::V0_1,
+        Protocol::V0_2 | Protocol::V1_0 => Version::V0_2,
+    };
+    let mut builder = BlockingClient::builder().version(version);
     for endpoint in brokers {
         builder = builder.broker(endpoint);
     }

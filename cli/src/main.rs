@@ -49,12 +49,16 @@ fn run(invocation: &Invocation) -> anyhow::Result<()> {
 
 /// Whether the command line asked for what cannot be, as the SDKs found.
 fn is_wrong_usage(error: &anyhow::Error) -> bool {
-    use majordomo_client::Error as Client;
+    use majordomo_client::{CallError, Error as Client};
     use majordomo_worker::Error as Worker;
     error.is::<args::UsageError>()
         || matches!(
             error.downcast_ref(),
             Some(Client::ServiceName(_) | Client::Setting { .. } | Client::Endpoint(_))
+        )
+        || matches!(
+            error.downcast_ref(),
+            Some(CallError::ServiceName(_) | CallError::Setting { .. } | CallError::Endpoint(_))
         )
         || matches!(error.downcast_ref(), Some(Worker::Setting { .. } | Worker::Endpoint(_)))
 }

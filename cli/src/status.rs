@@ -1,5 +1,6 @@
 //! `majordomo status`: what a broker says of itself, as tables.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 use std::thread;
 use std::time::Duration;
@@ -82,6 +83,7 @@ fn tables(report: &BrokerReport, only: Option<&ServiceName>) -> anyhow::Result<S
         let state = match worker.state {
             WorkerState::Idle => "idle",
             WorkerState::Busy => "busy",
+            WorkerState::Draining => "draining",
         };
         workers.add_row([
             worker.service.clone(),
@@ -98,6 +100,15 @@ fn tables(report: &BrokerReport, only: Option<&ServiceName>) -> anyhow::Result<S
         parts.push(totals(report));
     }
     parts.extend([services, workers].iter().filter(|table| !table.is_empty()).map(text));
+    if only.is_some() {
+        let workers = report.workers.iter().filter(|worker| wanted(&worker.service));
+        let said: BTreeSet<_> = workers.flat_map(|worker| &worker.metadata).collect();
+        let mut about = table(["ABOUT", ""], &[]);
+        for (key, value) in said {
+            about.add_row([key, value]);
+        }
+        parts.extend((!about.is_empty()).then(|| text(&about)));
+    }
     if only.is_none() {
         let mut counters = table(["COUNTER", "VALUE"], &[1]);
         for (name, value) in report.counters.iter().filter(|(_, value)| **value > 0) {
@@ -188,6 +199,9 @@ mod tests {
                 age_ms: 7_260_000,
                 silent_ms: 350,
                 answered: 1000,
+                running: 0,
+                capacity: 1,
+                metadata: [("version".to_owned(), "1.2".to_owned())].into(),
             }],
             clients: 1,
             bytes: 60,

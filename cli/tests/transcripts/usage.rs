@@ -37,7 +37,7 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         (&["call", "x", "-b", "y", "--timeout", "0"], "timeout is 0ns, but must be 1 ms"),
         (&["call", "x", "-b", "y", "--tries", "0"], "tries is 0, but must be 1 to 1000"),
         (&["call", "x", "-b", "y", "--bytes-max", "1MB"], "a size of 1 byte or more"),
-        (&["call", "x", "-b", "y", "--protocol", "2"], "[possible values: 0.1, 0.2]"),
+        (&["call", "x", "-b", "y", "--protocol", "2"], "[possible values: 0.1, 0.2, 1.0]"),
         (&["call", "x", "-b", "y", "--broker", "here"], "endpoint \"here\" has no transport"),
         (&["work", "x"], "<COMMAND>"),
         (&["work", "x", "cat"], "<SERVICE> -- <COMMAND>..."),

@@ -131,3 +131,14 @@ fn it_speaks_both_versions() {
     place.run(&["call", "old", "-b", "a\nb\n"]).prints("a\nb\n");
     place.run(&["call", "old", "-b", "a\nb\n", "--protocol", "0.1"]).prints("a\nb\n");
 }
+
+#[test]
+fn it_speaks_mdp_1_0_where_a_failure_is_an_error() {
+    let place = Place::new();
+    let _echo = place.work(1, &["echo", "-n", "4", "--protocol", "1.0", "--", "cat"]);
+    place.run(&["call", "echo", "--protocol", "1.0", "-b", "hello"]).prints("hello");
+    let fails = ["bad", "--protocol", "1.0", "--", "sh", "-c", "echo no >&2; exit 3"];
+    let _bad = place.work(1, &fails);
+    let text = "majordomo: service bad failed: exit code 3: no\n";
+    place.run(&["call", "bad", "--protocol", "1.0", "-b", ""]).fails(1, text);
+}
