@@ -1,4 +1,4 @@
-//! Our own workers and clients through the real broker.
+//! Our own workers and clients of MDP/0.1 and MDP/0.2 through the real broker.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
@@ -91,7 +91,7 @@ fn a_reply_in_parts_is_streamed_or_joined() {
         // A worker of 0.1 has no PARTIAL: its parts are one reply.
         let expected = match worker_version {
             Version::V0_1 => vec![Reply::Final(Body::from(all()))],
-            Version::V0_2 => vec![
+            Version::V0_2 | Version::V1_0 => vec![
                 Reply::Partial(Body::from("0")),
                 Reply::Partial(Body::from("1")),
                 Reply::Partial(Body::from("2")),

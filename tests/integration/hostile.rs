@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use majordomo_tests::garbage::Flood;
+use majordomo_tests::garbage::{Flood, Garbage};
 use majordomo_tests::limit::{LIMIT, until};
 use majordomo_tests::raw::RawPeer;
 use majordomo_tests::report::Reports;
 use majordomo_tests::spawn::BrokerProcess;
+use majordomo_tests::v1::{self, RawClient};
 use majordomo_tests::wire::{self, VERSIONS, Version};
 use majordomo_tests::worker::{EchoWorker, RawWorker};
 
@@ -84,6 +85,29 @@ fn a_worker_that_sends_garbage_is_disconnected_and_its_request_given_to_another(
         );
         client.expect(&wire::reply(Version::V0_2, version.as_str(), ["body"]));
         good.stop();
+    }
+}
+
+#[test]
+fn a_worker_of_1_0_that_sends_garbage_is_disconnected_and_its_requests_given_to_others() {
+    let broker = BrokerProcess::start();
+    let mut client = RawClient::connect(broker.endpoint());
+    let mut garbage = Garbage::new(11);
+    for round in 0..50 {
+        let mut bad = v1::RawWorker::register(broker.endpoint(), "work", 2);
+        let ids = ["one", "two"].map(|body| client.ask("work", body));
+        bad.expect_task("one");
+        bad.expect_task("two");
+        bad.peer().send(&garbage.nearly_records());
+        let (code, text) = bad.expect_disconnect();
+        assert_eq!(code, 400, "round {round}: {text}");
+        let mut good = v1::RawWorker::register(broker.endpoint(), "work", 2);
+        good.echo("one");
+        good.echo("two");
+        client.expect_reply(ids[0], "one");
+        client.expect_reply(ids[1], "two");
+        good.send([&wire::v1::disconnect(0, "")]);
+        good.expect_nothing();
     }
 }
 

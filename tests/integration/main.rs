@@ -9,7 +9,7 @@ mod build;
 mod cli;
 /// The README, tried as a stranger would.
 mod documents;
-/// Our own workers and clients through the real broker.
+/// Our own workers and clients of MDP/0.1 and MDP/0.2.
 mod end_to_end;
 /// Workers and brokers that die, stand still, or come back.
 mod failures;
@@ -21,8 +21,14 @@ mod hostile;
 mod limits;
 /// Exact frames in both versions and all pairings.
 mod protocols;
+/// A client whose connections are cut again and again.
+mod proxy;
 /// Peers that are not ours.
 #[cfg(feature = "pyzmq")]
 mod python;
+/// Our own client and workers of MDP/1.0.
+mod sdks;
 /// Signals, and what is left behind.
 mod shutdown;
+/// MDP/1.0.
+mod v1;

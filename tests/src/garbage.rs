@@ -10,6 +10,7 @@ use majordomo_protocol::mmi::BrokerReport;
 
 use crate::raw::RawPeer;
 use crate::report::counter;
+use crate::wire::v1::{self, CLIENT, Record, WORKER};
 use crate::wire::{self, Frames, VERSIONS, Version, frames};
 
 const MALFORMED: &str = "messages_malformed";
@@ -34,8 +35,9 @@ impl Garbage {
     pub fn message(&mut self) -> (Frames, &'static str) {
         match self.0.u32(..1_000) {
             0 => (frames(vec!["x"; TOO_MANY_FRAMES]), FRAMES_MAX),
-            1..500 => (self.random(), MALFORMED),
-            500..900 => (self.nearly_right(), MALFORMED),
+            1..300 => (self.random(), MALFORMED),
+            300..600 => (self.nearly_right(), MALFORMED),
+            600..900 => (self.nearly_records(), MALFORMED),
             900..990 => (self.stranger(), UNREGISTERED),
             _ => (wire::ready(self.version(), "mmi.service"), RESERVED),
         }
@@ -80,10 +82,69 @@ impl Garbage {
         }
     }
 
+    /// A message of MDP/1.0 with its true magic and one thing wrong. Nothing in it that
+    /// stands before the fault does anything.
+    pub fn nearly_records(&mut self) -> Frames {
+        let cancel = v1::cancel([7; 16]);
+        let request = || v1::request([7; 16], "echo").body(["body"]);
+        let alone = |magic: &[u8; 6], record: &Record| v1::message(magic, [record]);
+        let cut = |mut message: Frames, bytes: usize| {
+            let batch = &mut message[0];
+            batch.truncate(batch.len() - bytes);
+            message
+        };
+        match self.0.u32(..12) {
+            // Random bytes, of which the first say that more follow than do.
+            0 => {
+                let magic = if self.0.bool() { CLIENT } else { WORKER };
+                let length = self.0.usize(..300);
+                frames([[&magic[..], b"\xff", &self.bytes(length)].concat()])
+            }
+            // A record cut at any place.
+            1 => {
+                let message = alone(CLIENT, &request());
+                let bytes = self.0.usize(1..message[0].len() - 6);
+                cut(message, bytes)
+            }
+            2 => {
+                let message = v1::message(CLIENT, [&cancel, &cancel]);
+                let bytes = self.0.usize(1..20);
+                cut(message, bytes)
+            }
+            // Body frames that are not there, and frames that are nobody's.
+            3 => alone(CLIENT, &request().body(["one", "two"])).drain(..2).collect(),
+            4 => [alone(CLIENT, &cancel), frames(["surplus"])].concat(),
+            // A length that is less than a record has, and one beyond all.
+            5 => frames([[&CLIENT[..], &[0, 0, 0, self.0.u8(..4), 1, 0, 0, 0]].concat()]),
+            6 => frames([[&CLIENT[..], &[0xff; 4], &self.bytes(40)].concat()]),
+            // Commands that this sender may not use.
+            7 => {
+                let command = [0x00, 0x04, 0x05, 0x06, 0x07, 0xff][self.0.usize(..6)];
+                alone(CLIENT, &Record { command, ..cancel })
+            }
+            8 => {
+                let command = [0x00, 0x02, 0x03, 0x07, 0x0B, 0xff][self.0.usize(..6)];
+                alone(WORKER, &Record { command, ..v1::worker_reply([7; 8], ["body"]) })
+            }
+            // Names and metadata that cannot be.
+            9 => alone(CLIENT, &v1::request([7; 16], "a\nb").body(["body"])),
+            10 => alone(WORKER, &v1::ready(1, "")),
+            _ => {
+                let mut message = alone(CLIENT, &request().pair("key", "value"));
+                // The length of the key, behind 16 + 8 + 5 bytes of fields and heads.
+                message[0][6 + 8 + 29 + 2] = 200;
+                message
+            }
+        }
+    }
+
     /// What a worker may say, from somebody who is none.
     fn stranger(&mut self) -> Frames {
         let version = self.version();
-        match self.0.u32(..3) {
+        match self.0.u32(..6) {
+            3 => v1::message(WORKER, [&v1::heartbeat()]),
+            4 => v1::message(WORKER, [&v1::drain()]),
+            5 => v1::message(WORKER, [&v1::worker_reply([7; 8], ["a reply to nobody"])]),
             0 => wire::heartbeat(version),
             1 => wire::worker_reply(version, &self.bytes(8), ["a reply to nobody"]),
             _ => wire::worker_partial(&self.bytes(8), ["a part of nothing"]),

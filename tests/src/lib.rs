@@ -3,16 +3,19 @@
 //! report to wait for.
 //!
 //! Everything here panics when something is not as expected: that fails the test.
-//! Nothing here uses an SDK or the codecs of `majordomo-protocol`, so that a fault
-//! in those cannot hide itself.
+//! Nothing here but [`retries`] uses an SDK, and nothing the codecs of
+//! `majordomo-protocol`, so that a fault in those cannot hide itself.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`spawn`] | the broker's process, and other runs of its binary |
 //! | [`process`] | any child process: its lines, signals, end |
-//! | [`wire`] | every message of both versions as frames, from the RFCs' tables |
+//! | [`wire`] | every message of 0.1 and 0.2 as frames, from the RFCs' tables; of 1.0 in [`wire::v1`] |
 //! | [`raw`] | a bare socket that sends and expects exact frames |
 //! | [`worker`] | a bare worker, and one that echoes on a thread of its own |
+//! | [`v1`] | bare clients and workers of MDP/1.0 |
+//! | [`proxy`] | a TCP proxy that cuts connections |
+//! | [`retries`] | calls of a `Client` through the proxy, counted where they run |
 //! | [`report`] | what `mmi.broker` says, and waiting until it says something |
 //! | [`garbage`] | messages that no peer may send, and the counter of each |
 //! | [`limit`] | how long to wait for what must happen |
@@ -20,9 +23,12 @@
 pub mod garbage;
 pub mod limit;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod report;
+pub mod retries;
 pub mod spawn;
+pub mod v1;
 pub mod wire;
 pub mod worker;
 

@@ -55,6 +55,13 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// What `work` gives, and how long it took.
+pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = now();
+    let result = work();
+    (result, now().saturating_duration_since(start))
+}
+
 #[expect(clippy::disallowed_methods, reason = "the harness owns the sockets that it waits for")]
 fn now() -> Instant {
     Instant::now()

@@ -3,6 +3,9 @@
 //!
 //! Written from the tables of the RFCs, and apart from `majordomo-protocol` on
 //! purpose: what that crate gets wrong must not be wrong here in the same way.
+//! MDP/1.0 is another matter, in [`v1`].
+
+pub mod v1;
 
 use std::fmt::Write;
 

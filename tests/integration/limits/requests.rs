@@ -84,6 +84,7 @@ fn bytes_max() {
         "--bytes-max=8192",
         "--message-bytes-max=8192",
         "--partial-bytes-max=8192",
+        "--answers-bytes-max=8192",
     ]);
     let mut reports = Reports::of(broker.endpoint());
     let mut client = RawPeer::dealer(broker.endpoint());
