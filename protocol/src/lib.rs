@@ -4,6 +4,7 @@
 //! sub-protocols on one ROUTER socket: MDP/Client between client and broker, and
 //! MDP/Worker between worker and broker. Two published versions differ in their
 //! frames and hardly in their meaning: MDP/0.1 is ZeroMQ RFC 7, MDP/0.2 is RFC 18.
+//! MDP/1.0 is Majordomo's own; docs/protocol.md is its norm.
 //! Here a message of either version decodes to the same command, and a command
 //! encodes to either version.
 //!
