@@ -291,6 +291,19 @@ fn the_deadline_ends_a_call_whatever_tries_are_left() {
 }
 
 #[test]
+fn a_call_whose_time_passed_before_any_broker_was_there_says_so() {
+    let mut table = Table::new(1);
+    // Shorter than a connection may take.
+    let short = Duration::from_millis(50);
+    table.submit(1, Request { timeout: short, deadline: short, tries: 1, ..request("echo") });
+    table.pass(short);
+    let (_, result) = &table.done[0];
+    let Err(error) = result else { panic!("{result:?}") };
+    assert!(matches!(error, CallError::Disconnected { .. }), "{error}");
+    assert!(!error.may_have_run());
+}
+
+#[test]
 fn a_silent_broker_is_left_and_its_calls_move_under_the_same_ids() {
     let mut table = Table::new(2);
     for key in 0..1_000 {

@@ -275,7 +275,11 @@ impl<T: Clone> Dialog<T> {
         let Some(call) = self.calls.get(&key) else { return };
         let (service, tries) = (call.request.service.clone(), call.tries);
         let may_have_run = call.may_have_run();
-        if now >= call.ends {
+        if now >= call.ends && call.state == State::Queued && !may_have_run {
+            // It never left: no broker was there to take it.
+            let error = call.failed(Failure::Unreachable, &self.settings.endpoints);
+            self.end(key, Err(error));
+        } else if now >= call.ends {
             self.end(key, Err(CallError::Deadline { service, tries, may_have_run }));
         } else if now >= call.ends_at() {
             self.end(key, Err(CallError::NotStarted { service, may_have_run }));
