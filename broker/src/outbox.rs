@@ -70,6 +70,11 @@ impl Outbox {
         Ok(taken.map(|batch| Parcel { peer, recipient, batch }))
     }
 
+    /// Drops what a worker was to be sent: it is gone, and its requests are given back.
+    pub(crate) fn forget_worker(&mut self, peer: &PeerId) {
+        self.0.remove(&(peer.clone(), Recipient::Worker));
+    }
+
     /// Takes out all messages.
     pub(crate) fn take_all(&mut self) -> Vec<Parcel> {
         let all = self.0.drain();

@@ -46,6 +46,9 @@ impl Payload for Body<Frame> {
 
 pub use crate::ipc_file::PrepareError;
 
+/// After so many actions of the engine they are done before more is read.
+const ACTIONS_MAX: usize = 10_000;
+
 /// A broker that listens, and serves when [`Server::run`] is called.
 pub struct Server {
     /// Before the socket, so that no peer finds a file that nobody serves.
@@ -60,6 +63,7 @@ pub struct Server {
     stop_requests: UnixStream,
     drain_max: usize,
     heartbeat_interval: Duration,
+    progress: Progress,
     /// The latest moment at which nothing was left to read.
     caught_up_at: Instant,
 }
@@ -141,6 +145,7 @@ impl Server {
             stop_requests,
             drain_max: config.drain_max(),
             heartbeat_interval: config.heartbeat_interval(),
+            progress: Progress::Serving,
             caught_up_at: now,
         })
     }
@@ -184,7 +189,8 @@ impl Server {
             };
             self.engine.handle_timeout(now, heard_until);
             self.journal.handle_timeout(now);
-            if self.act(now)? == Progress::Stopped {
+            self.act(now)?;
+            if self.progress == Progress::Stopped {
                 return Ok(self.engine.counters().clone());
             }
         }
@@ -235,6 +241,10 @@ impl Server {
                             Ok(message) => self.engine.handle(event(peer.clone(), message), now),
                             Err(error) => self.invalid(&peer, Fault::Malformed, Some(error), now),
                         }
+                        // One message may hold millions of records.
+                        if self.engine.actions() >= ACTIONS_MAX {
+                            self.act(now)?;
+                        }
                     }
                 }
                 Err(fault) => self.invalid(&peer, fault, None, now),
@@ -249,8 +259,7 @@ impl Server {
     }
 
     /// Does all that the engine wants done.
-    fn act(&mut self, now: Instant) -> Result<Progress, ServerError> {
-        let mut progress = Progress::Serving;
+    fn act(&mut self, now: Instant) -> Result<(), ServerError> {
         loop {
             while let Some(action) = self.engine.poll_action() {
                 match action {
@@ -261,12 +270,12 @@ impl Server {
                         self.tell_worker(worker, version, command, now)?;
                     }
                     Action::Note(note) => self.journal.note(&note, now),
-                    Action::Stopped => progress = Progress::Stopped,
+                    Action::Stopped => self.progress = Progress::Stopped,
                 }
             }
             let parcels = self.outbox.take_all();
             if parcels.is_empty() {
-                return Ok(progress);
+                return Ok(());
             }
             for parcel in parcels {
                 self.send_parcel(parcel, now)?;
@@ -305,6 +314,13 @@ impl Server {
         command: worker::FromBroker<Body<Frame>>,
         now: Instant,
     ) -> Result<(), ServerError> {
+        // It left, or was given up, after the engine had chosen it; the request waits again
+        // or is with another already.
+        if matches!(command, worker::FromBroker::Request { .. })
+            && !self.engine.is_registered(&worker)
+        {
+            return Ok(());
+        }
         if version >= Version::V1_0 {
             let added = self.outbox.add_for_worker(worker, command);
             return self.send_full(added, now);
@@ -342,7 +358,10 @@ impl Server {
         if self.send(&peer, batch.into_frames())?.is_err() {
             let unsent = match recipient {
                 Recipient::Client => Event::ClientUnreachable { client: peer, answers },
-                Recipient::Worker => Event::WorkerUnreachable { worker: peer },
+                Recipient::Worker => {
+                    self.outbox.forget_worker(&peer);
+                    Event::WorkerUnreachable { worker: peer }
+                }
             };
             self.engine.handle(unsent, now);
         }

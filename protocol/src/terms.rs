@@ -104,4 +104,17 @@ pub mod code {
     pub const STOPPING: u16 = 503;
     /// The timeout passed while it ran: it may still finish.
     pub const TIMED_OUT: u16 = 504;
+    /// The codes by which a broker says what became of a request. A worker's error with
+    /// one of them reaches its client as [`FAILED`].
+    pub const BROKERS_OWN: [u16; 9] = [
+        FORBIDDEN,
+        NO_WORKER,
+        NOT_STARTED,
+        TOO_LARGE,
+        BUSY,
+        CANCELLED,
+        WORKER_LOST,
+        STOPPING,
+        TIMED_OUT,
+    ];
 }

@@ -163,6 +163,16 @@ impl<B: Payload> Engine<B> {
         self.actions.pop_front()
     }
 
+    /// How many actions wait to be polled.
+    pub fn actions(&self) -> usize {
+        self.actions.len()
+    }
+
+    /// Whether a worker is registered on this connection.
+    pub fn is_registered(&self, worker: &PeerId) -> bool {
+        self.worker_keys.contains_key(worker)
+    }
+
     /// Whether it was told to stop.
     pub fn is_stopping(&self) -> bool {
         self.shutdown != Shutdown::No

@@ -36,7 +36,11 @@ impl<B: Payload> Engine<B> {
             worker::ToBroker::Final { client, body } => {
                 self.end_of_reply(key, &client, Outcome::Final(body));
             }
-            worker::ToBroker::Error { client, reason, details } => {
+            worker::ToBroker::Error { client, mut reason, details } => {
+                // Its client must not take it for the broker's word.
+                if code::BROKERS_OWN.contains(&reason.code) {
+                    reason.code = code::FAILED;
+                }
                 let details = Some(details);
                 self.end_of_reply(key, &client, Outcome::Error { reason, details });
             }

@@ -319,3 +319,21 @@ fn what_does_not_end_before_the_broker_stops_may_have_run() {
         ",
     );
 }
+
+#[test]
+fn a_workers_error_is_never_taken_for_the_brokers_word() {
+    check(
+        "
+        w1 1.0 READY echo
+        -> to w1 1.0 WELCOME 1000ms 3
+        c1 1.0 REQUEST r1 echo a
+        -> to w1 1.0 REQUEST #1 a
+        w1 1.0 ERROR #1 503 come again
+        -> to c1 1.0 ERROR r1 500 come again
+        c1 1.0 REQUEST r2 echo a
+        -> to w1 1.0 REQUEST #2 a
+        w1 1.0 ERROR #2 422 not so
+        -> to c1 1.0 ERROR r2 422 not so
+        ",
+    );
+}
