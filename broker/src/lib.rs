@@ -2,7 +2,8 @@
 //!
 //! Clients ask for a service by name; the broker hands each request to one of the
 //! workers that registered for that name, and to another one when that worker is
-//! lost. It speaks MDP/0.1 (ZeroMQ RFC 7), MDP/0.2 (RFC 18) and MMI (RFC 8).
+//! lost. It speaks MDP/0.1 (ZeroMQ RFC 7), MDP/0.2 (RFC 18), MDP/1.0
+//! (its own, docs/protocol.md) and MMI (RFC 8).
 //!
 //! Most people run the process. This library is for those who want a broker inside
 //! their own program, most often in a test: see [`Broker`].
