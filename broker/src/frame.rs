@@ -19,26 +19,30 @@ use zmq_sys::zmq_msg_t;
 const PART_OF_A_BUFFER: RangeInclusive<usize> = 34..=8_192;
 
 /// One frame. A clone of a large frame shares its bytes.
+pub(crate) enum Frame {
+    /// The first `length` of these bytes: short bodies pass through a batch without
+    /// any memory of their own.
+    Short { length: u8, bytes: [u8; SHORT_BYTES_MAX] },
+    /// As libzmq has it.
+    Message(Shared),
+}
+
+/// As many as fit beside a libzmq message.
+const SHORT_BYTES_MAX: usize = 70;
+
+/// A message of libzmq.
 #[repr(transparent)]
-pub(crate) struct Frame(
+pub(crate) struct Shared(
     /// Initialised by libzmq, and closed once. In a cell because copying a message
     /// marks the source as shared.
     UnsafeCell<zmq_msg_t>,
 );
 
 // SAFETY: libzmq passes messages between threads itself, and counts references
-// atomically. `Frame` is not `Sync`, so no two threads use one `zmq_msg_t` at once.
-unsafe impl Send for Frame {}
+// atomically. `Shared` is not `Sync`, so no two threads use one `zmq_msg_t` at once.
+unsafe impl Send for Shared {}
 
 impl Frame {
-    fn empty() -> Self {
-        let mut message = zmq_msg_t::default();
-        // SAFETY: `message` is memory for one message; this makes it an empty one,
-        // and cannot fail. libzmq allows moving a message in memory.
-        unsafe { zmq_sys::zmq_msg_init(&mut message) };
-        Frame(UnsafeCell::new(message))
-    }
-
     /// This frame, in memory of its own instead of a part of a larger buffer, which it
     /// would keep alive.
     pub(crate) fn detached(self) -> Self {
@@ -48,21 +52,84 @@ impl Frame {
     /// Receives a frame from a socket without waiting. Also says whether the
     /// message has more frames.
     pub(crate) fn receive(socket: &mut zmq::Socket) -> Result<(Self, bool), zmq::Error> {
-        let mut frame = Frame::empty();
+        let (message, more) = Shared::receive(socket)?;
+        Ok((Frame::Message(message), more))
+    }
+
+    /// Sends this frame without waiting.
+    pub(crate) fn send(self, socket: &mut zmq::Socket, more: bool) -> Result<(), zmq::Error> {
+        let message = match self {
+            Frame::Short { .. } => Shared::from(&*self),
+            Frame::Message(message) => message,
+        };
+        message.send(socket, more)
+    }
+}
+
+impl Deref for Frame {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Frame::Short { length, bytes } => &bytes[..usize::from(*length)],
+            Frame::Message(message) => message,
+        }
+    }
+}
+
+impl Clone for Frame {
+    fn clone(&self) -> Self {
+        match self {
+            Frame::Short { length, bytes } => Frame::Short { length: *length, bytes: *bytes },
+            Frame::Message(message) => Frame::Message(message.clone()),
+        }
+    }
+}
+
+impl From<&[u8]> for Frame {
+    fn from(content: &[u8]) -> Self {
+        let mut bytes = [0; SHORT_BYTES_MAX];
+        match (u8::try_from(content.len()), bytes.get_mut(..content.len())) {
+            (Ok(length), Some(start)) => {
+                start.copy_from_slice(content);
+                Frame::Short { length, bytes }
+            }
+            _ => Frame::Message(Shared::from(content)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[{:03}] {}", self.len(), majordomo_protocol::dump(self))
+    }
+}
+
+impl Shared {
+    fn empty() -> Self {
+        let mut message = zmq_msg_t::default();
+        // SAFETY: `message` is memory for one message; this makes it an empty one,
+        // and cannot fail. libzmq allows moving a message in memory.
+        unsafe { zmq_sys::zmq_msg_init(&mut message) };
+        Shared(UnsafeCell::new(message))
+    }
+
+    fn receive(socket: &mut zmq::Socket) -> Result<(Self, bool), zmq::Error> {
+        let mut message = Shared::empty();
         loop {
             // SAFETY: the socket is alive, and used by this thread alone since it is
             // borrowed mutably; the message is initialised.
             let received = unsafe {
                 zmq_sys::zmq_msg_recv(
-                    frame.0.get_mut(),
+                    message.0.get_mut(),
                     socket.as_mut_ptr(),
                     zmq_sys::ZMQ_DONTWAIT as c_int,
                 )
             };
             if received >= 0 {
                 // SAFETY: the message is initialised.
-                let more = unsafe { zmq_sys::zmq_msg_more(frame.0.get_mut()) };
-                return Ok((frame, more != 0));
+                let more = unsafe { zmq_sys::zmq_msg_more(message.0.get_mut()) };
+                return Ok((message, more != 0));
             }
             match last_error() {
                 zmq::Error::EINTR => {}
@@ -71,8 +138,7 @@ impl Frame {
         }
     }
 
-    /// Sends this frame without waiting.
-    pub(crate) fn send(mut self, socket: &mut zmq::Socket, more: bool) -> Result<(), zmq::Error> {
+    fn send(mut self, socket: &mut zmq::Socket, more: bool) -> Result<(), zmq::Error> {
         let more = if more { zmq_sys::ZMQ_SNDMORE } else { 0 };
         let flags = (zmq_sys::ZMQ_DONTWAIT | more) as c_int;
         loop {
@@ -98,11 +164,11 @@ fn last_error() -> zmq::Error {
     zmq::Error::from_raw(unsafe { zmq_sys::zmq_errno() })
 }
 
-impl Clone for Frame {
+impl Clone for Shared {
     fn clone(&self) -> Self {
-        let mut copy = Frame::empty();
+        let mut copy = Shared::empty();
         // SAFETY: both messages are initialised. The source is written to, which the
-        // cell allows, and no other thread can reach it, since `Frame` is not `Sync`;
+        // cell allows, and no other thread can reach it, since `Shared` is not `Sync`;
         // the slices lent by `deref` point to its bytes, which stay where they are:
         // small ones in the message are only read, large ones are shared.
         let failed = unsafe { zmq_sys::zmq_msg_copy(copy.0.get_mut(), self.0.get()) };
@@ -111,7 +177,7 @@ impl Clone for Frame {
     }
 }
 
-impl Deref for Frame {
+impl Deref for Shared {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -127,7 +193,7 @@ impl Deref for Frame {
     }
 }
 
-impl From<&[u8]> for Frame {
+impl From<&[u8]> for Shared {
     fn from(bytes: &[u8]) -> Self {
         let mut message = zmq_msg_t::default();
         // SAFETY: `message` is memory for one message; when this succeeds it has room
@@ -138,20 +204,14 @@ impl From<&[u8]> for Frame {
             let data = zmq_sys::zmq_msg_data(&mut message).cast::<u8>();
             data.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         }
-        Frame(UnsafeCell::new(message))
+        Shared(UnsafeCell::new(message))
     }
 }
 
-impl Drop for Frame {
+impl Drop for Shared {
     fn drop(&mut self) {
         // SAFETY: the message is initialised, and closed only here.
         unsafe { zmq_sys::zmq_msg_close(self.0.get_mut()) };
-    }
-}
-
-impl std::fmt::Debug for Frame {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "[{:03}] {}", self.len(), majordomo_protocol::dump(self))
     }
 }
 

@@ -1,8 +1,7 @@
 //! What is to be sent to peers of MDP/1.0: everything that one round of the loop has
 //! for a peer leaves in one message.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use majordomo_protocol::{Batch, Body, Inexpressible, PeerId, client, worker};
 
 use crate::frame::Frame;

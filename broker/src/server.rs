@@ -35,12 +35,12 @@ impl Payload for Body<Frame> {
     }
 
     fn of_texts(texts: &[&str]) -> Self {
-        Body::from_frames(texts.iter().map(|text| Frame::from(text.as_bytes())).collect())
+        Body::from_frames(texts.iter().map(|text| Frame::from(text.as_bytes())))
     }
 
     fn detach(&mut self) {
-        let frames = std::mem::replace(self, Body::from_frames(Vec::new())).into_frames();
-        *self = Body::from_frames(frames.into_iter().map(Frame::detached).collect());
+        let frames = std::mem::replace(self, Body::from_frames(Vec::new()));
+        *self = Body::from_frames(frames.into_iter().map(Frame::detached));
     }
 }
 

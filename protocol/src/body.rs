@@ -1,5 +1,7 @@
 //! What a client asks and a worker answers: frames that nothing on the way reads.
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::frames::Frame;
 
 /// The body of a request or of a reply: one opaque frame or more.
@@ -16,12 +18,24 @@ use crate::frames::Frame;
 /// assert_eq!(two.size(), 9);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Body<F = Vec<u8>>(Vec<F>);
+pub struct Body<F = Vec<u8>>(
+    /// Most bodies are one frame, and need no list of their own.
+    SmallVec<[F; 1]>,
+);
 
 impl<F: Frame> Body<F> {
     /// A body of these frames; of one empty frame when there are none.
-    pub fn from_frames(frames: Vec<F>) -> Self {
-        if frames.is_empty() { Body(vec![F::from(&[])]) } else { Body(frames) }
+    pub fn from_frames(frames: impl IntoIterator<Item = F>) -> Self {
+        let mut frames = SmallVec::from_iter(frames);
+        if frames.is_empty() {
+            frames.push(F::from(&[]));
+        }
+        Body(frames)
+    }
+
+    /// A body of this one frame.
+    pub fn from_frame(frame: F) -> Self {
+        Body(smallvec![frame])
     }
 
     /// The frames, one or more.
@@ -31,7 +45,7 @@ impl<F: Frame> Body<F> {
 
     /// The frames, one or more, to keep.
     pub fn into_frames(self) -> Vec<F> {
-        self.0
+        self.0.into_vec()
     }
 
     /// Puts the frames of `more` behind these.
@@ -61,9 +75,19 @@ impl Body {
     }
 }
 
+impl<F> IntoIterator for Body<F> {
+    type Item = F;
+    type IntoIter = smallvec::IntoIter<[F; 1]>;
+
+    /// The frames, one or more, in order.
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl From<Vec<u8>> for Body {
     fn from(frame: Vec<u8>) -> Self {
-        Body(vec![frame])
+        Body::from_frame(frame)
     }
 }
 

@@ -139,7 +139,7 @@ impl<F: Frame> ToBroker<Body<F>> {
             Version::V1_0 => return Err(Inexpressible { command, version }),
         }
         frames.push(F::from(service.as_str().as_bytes()));
-        frames.extend(body.into_frames());
+        frames.extend(body);
         Ok(frames)
     }
 
@@ -245,7 +245,7 @@ impl<F: Frame> FromBroker<Body<F>> {
             frames.push(F::from(&[number]));
         }
         frames.push(F::from(service.as_str().as_bytes()));
-        frames.extend(body.into_frames());
+        frames.extend(body);
         Ok(frames)
     }
 
@@ -368,5 +368,5 @@ fn service_and_body<F: Frame>(
 ) -> Result<(ServiceName, Body<F>), DecodeError> {
     let service =
         frames.read(Expected::ServiceName, |frame| ServiceName::from_bytes(frame).ok())?;
-    Ok((service, Body::from_frames(frames.take_rest()?)))
+    Ok((service, Body::from_frames(frames.rest()?)))
 }

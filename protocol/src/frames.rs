@@ -83,18 +83,17 @@ impl<F: Frame> Frames<F> {
     }
 
     /// Reads `count` frames as they are.
-    pub(crate) fn take(&mut self, count: usize) -> Vec<F> {
-        let taken: Vec<F> = self.rest.by_ref().take(count).collect();
-        self.position += taken.len();
-        taken
+    pub(crate) fn take(&mut self, count: usize) -> impl Iterator<Item = F> {
+        self.position += count.min(self.rest.len());
+        self.rest.by_ref().take(count)
     }
 
     /// Reads all that is left: one frame or more.
-    pub(crate) fn take_rest(self) -> Result<Vec<F>, DecodeError> {
+    pub(crate) fn rest(self) -> Result<std::vec::IntoIter<F>, DecodeError> {
         if self.as_slice().is_empty() {
             return Err(self.error(Expected::Body));
         }
-        Ok(self.rest.collect())
+        Ok(self.rest)
     }
 
     /// Succeeds when nothing is left.

@@ -45,8 +45,8 @@ pub(crate) fn read<F: Frame>(
     let Some(depth) = frames.as_slice().iter().position(|frame| frame.is_empty()) else {
         return Err(frames.error(expected));
     };
-    let envelope = frames.take(depth);
-    frames.take(1);
+    let envelope = frames.take(depth).collect();
+    frames.read_exact(Expected::Empty, b"")?;
     // Only a client has an envelope: nothing could go back in front of what a
     // worker is sent.
     let (expected, worker) = match depth {

@@ -196,7 +196,7 @@ impl<'a, F: Frame> Record<'a, F> {
     pub(crate) fn body(&mut self) -> Result<(Metadata, Body<F>), DecodeError> {
         let metadata = self.metadata()?;
         if self.body_frames == 0 {
-            return Ok((metadata, Body::from_frames(vec![F::from(self.rest)])));
+            return Ok((metadata, Body::from_frame(F::from(self.rest))));
         }
         if !self.rest.is_empty() {
             return Err(self.error(Expected::EndOfRecord));
@@ -299,30 +299,29 @@ impl<F: Frame> Batch<F> {
         metadata: &Metadata,
         body: Option<Body<F>>,
     ) -> Result<(), Inexpressible> {
-        let (inline, behind) = match body.map(Body::into_frames) {
-            None => (None, Vec::new()),
-            Some(mut frames) => match frames.as_slice() {
-                [frame] if frame.len() <= self.inline_bytes_max => (frames.pop(), frames),
-                _ => (None, frames),
-            },
+        let is_small = |body: &Body<F>| matches!(body.frames(), [frame] if frame.len() <= self.inline_bytes_max);
+        let (inline, behind) = match body {
+            Some(body) if is_small(&body) => (Some(body), None),
+            body => (None, body),
         };
-        let body_frames = u16::try_from(behind.len()).map_err(|_| Inexpressible {
+        let body_frames = behind.as_ref().map_or(0, |body| body.frames().len());
+        let body_frames = u16::try_from(body_frames).map_err(|_| Inexpressible {
             command: "a body of more than 65535 frames",
             version: Version::V1_0,
         })?;
         let start = self.bytes.len();
         // The length is put in at the end.
-        self.bytes.extend([0, 0, 0, 0, command, flags]);
-        self.bytes.extend(body_frames.to_be_bytes());
+        let [high, low] = body_frames.to_be_bytes();
+        self.bytes.extend_from_slice(&[0, 0, 0, 0, command, flags, high, low]);
         fields(&mut Fields(&mut self.bytes));
         // Metadata was checked when it was made.
         let length = u16::try_from(metadata.as_bytes().len()).unwrap_or(u16::MAX);
         self.bytes.extend(length.to_be_bytes());
-        self.bytes.extend(metadata.as_bytes());
-        if let Some(frame) = inline {
-            self.bytes.extend(&*frame);
+        self.bytes.extend_from_slice(metadata.as_bytes());
+        if let Some(body) = inline {
+            body.frames().iter().for_each(|frame| self.bytes.extend_from_slice(frame));
         }
-        self.bodies.extend(behind);
+        self.bodies.extend(behind.into_iter().flatten());
         self.records += 1;
         // A limit on bytes far below this bound is the caller's business.
         let length = u32::try_from(self.bytes.len() - start - 4).unwrap_or(u32::MAX);
@@ -338,7 +337,7 @@ pub(crate) struct Fields<'a>(&'a mut Vec<u8>);
 
 impl Fields<'_> {
     pub(crate) fn put(&mut self, bytes: &[u8]) {
-        self.0.extend(bytes);
+        self.0.extend_from_slice(bytes);
     }
 
     /// Whole milliseconds, rounded up, so that no time becomes none; 0 for `None`.

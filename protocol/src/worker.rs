@@ -511,7 +511,7 @@ fn read_reason<F: Frame>(record: &mut Record<'_, F>) -> Result<Reason, DecodeErr
 fn write_addressed<F: Frame>(frames: &mut Vec<F>, client: &ClientAddress, body: Body<F>) {
     frames.push(F::from(client.as_bytes()));
     frames.push(F::from(&[]));
-    frames.extend(body.into_frames());
+    frames.extend(body);
 }
 
 fn read_addressed<F: Frame>(
@@ -521,5 +521,5 @@ fn read_addressed<F: Frame>(
         (!frame.is_empty()).then(|| ClientAddress::new(frame))
     })?;
     frames.read_exact(Expected::Empty, b"")?;
-    Ok((client, Body::from_frames(frames.take_rest()?)))
+    Ok((client, Body::from_frames(frames.rest()?)))
 }

@@ -75,8 +75,8 @@ pub(crate) fn keep(
                 let body = Body::from_frames(Vec::new());
                 return (FromBroker::Request { client, task, body }, Some(bytes));
             }
-            let frames = body.into_frames().into_iter().map(|frame| frame.to_vec());
-            let body = Body::from_frames(frames.collect());
+            let frames = body.into_iter().map(|frame| frame.to_vec());
+            let body = Body::from_frames(frames);
             FromBroker::Request { client, task, body }
         }
         FromBroker::Welcome(agreement) => FromBroker::Welcome(agreement),

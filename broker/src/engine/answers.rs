@@ -1,9 +1,10 @@
 //! What a client is told in the end, and the memory of it: a request that comes again
 //! after its answer is answered once more, and not run once more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
+use foldhash::HashMap;
 use majordomo_protocol::{Reason, RequestId, ServiceName, client, code};
 
 use super::request::Answer;
@@ -38,7 +39,7 @@ pub(super) struct Answers<B> {
 
 impl<B> Default for Answers<B> {
     fn default() -> Self {
-        Answers { by_id: HashMap::new(), order: VecDeque::new(), bytes: 0 }
+        Answers { by_id: HashMap::default(), order: VecDeque::new(), bytes: 0 }
     }
 }
 

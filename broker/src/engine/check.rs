@@ -1,7 +1,7 @@
 //! What must hold of the engine's own state after every event: the full sweep, for
 //! debug builds and simulations. It asserts nothing about what peers sent.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::deadline::Due;
 use super::request::{Reply, RequestState};
@@ -95,7 +95,7 @@ impl<B: Payload> Engine<B> {
 
     fn check_requests(&self) {
         let (mut bytes, mut due, mut named, mut waiting) = (0, self.workers.len(), 0, 0);
-        let mut by_client = HashMap::new();
+        let mut by_client = HashMap::default();
         for (key, request) in &self.requests {
             bytes += request.bytes;
             if let RequestState::Abandoned { .. } = request.state {

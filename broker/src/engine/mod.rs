@@ -29,9 +29,10 @@ mod waiting;
 mod worker;
 mod workers;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
+use foldhash::HashMap;
 use majordomo_protocol::{PeerId, RequestId};
 use slotmap::SlotMap;
 
@@ -90,12 +91,12 @@ impl<B: Payload> Engine<B> {
             shutdown: Shutdown::No,
             services: Services::default(),
             workers: SlotMap::with_key(),
-            worker_keys: HashMap::new(),
+            worker_keys: HashMap::default(),
             requests: SlotMap::with_key(),
-            request_keys: HashMap::new(),
+            request_keys: HashMap::default(),
             answers: Answers::default(),
             dead: Dead::default(),
-            clients: HashMap::new(),
+            clients: HashMap::default(),
             turns: Turns::default(),
             bytes: 0,
             deadlines: Deadlines::default(),

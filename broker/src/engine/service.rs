@@ -1,7 +1,6 @@
 //! A service: a name, the workers registered for it, the requests that wait for it.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use majordomo_protocol::ServiceName;
 use slotmap::SlotMap;
 

@@ -5,8 +5,7 @@
 //! by one turn. A request whose worker was lost has waited already: it stands
 //! before all turns.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use majordomo_protocol::PeerId;
 use slotmap::SlotMap;
 
