@@ -34,6 +34,8 @@ struct State {
     /// Whether there is or was an outcome.
     ended: bool,
     waker: Option<Waker>,
+    /// Whether a thread sleeps until something changes.
+    waiting: bool,
 }
 
 impl State {
@@ -62,13 +64,41 @@ impl Slot {
     fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = change(&mut state);
-        let waker = state.waker.take();
+        let (waker, waiting) = (state.waker.take(), state.waiting);
         drop(state);
-        self.changed.notify_all();
+        if waiting {
+            self.changed.notify_all();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
         result
+    }
+
+    /// The state once `nothing` is no longer true of it, or after so long; blocks.
+    fn wait_while(
+        &self,
+        timeout: Option<Duration>,
+        nothing: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        if !nothing(&state) {
+            return state;
+        }
+        state.waiting = true;
+        let nothing = |state: &mut State| nothing(state);
+        let mut state = match timeout {
+            None => {
+                let waiting = self.changed.wait_while(state, nothing);
+                waiting.unwrap_or_else(PoisonError::into_inner)
+            }
+            Some(timeout) => {
+                let waiting = self.changed.wait_timeout_while(state, timeout, nothing);
+                waiting.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        state.waiting = false;
+        state
     }
 
     /// Leaves a part. Whether there was room: what waits weighs at most `limit`.
@@ -112,22 +142,18 @@ impl Slot {
 
     /// The whole reply; blocks until it is there. None if it was taken before.
     pub(crate) fn wait(&self) -> Option<Result<Body, CallError>> {
-        let waiting = self.changed.wait_while(self.lock(), |state| !state.ended);
-        waiting.unwrap_or_else(PoisonError::into_inner).take_whole()
+        self.wait_while(None, |state| !state.ended).take_whole()
     }
 
     /// As [`Slot::wait`], but at most so long.
     pub(crate) fn wait_timeout(&self, timeout: Duration) -> Option<Result<Body, CallError>> {
-        let waiting = self.changed.wait_timeout_while(self.lock(), timeout, |state| !state.ended);
-        waiting.unwrap_or_else(PoisonError::into_inner).0.take_whole()
+        self.wait_while(Some(timeout), |state| !state.ended).take_whole()
     }
 
     /// The next part, or the end; blocks until it is there. None if the end was taken
     /// before.
     pub(crate) fn next(&self) -> Option<Result<Reply, CallError>> {
-        let nothing = |state: &mut State| state.parts.is_empty() && !state.ended;
-        let waiting = self.changed.wait_while(self.lock(), nothing);
-        let mut state = waiting.unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.wait_while(None, |state| state.parts.is_empty() && !state.ended);
         match state.parts.pop_front() {
             Some(part) => {
                 state.weight = state.weight.saturating_sub(weight(&part));
