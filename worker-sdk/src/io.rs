@@ -132,7 +132,7 @@ impl Io {
                         broker,
                         service,
                         dialog: Dialog::new(registration, settings.timing, seed, start),
-                        wire: Wire::new(version),
+                        wire: Wire::new(version, settings.batch_bytes_max),
                         running: HashMap::new(),
                         lane,
                         parts,

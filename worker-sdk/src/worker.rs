@@ -150,6 +150,17 @@ impl WorkerBuilder {
     }
 
     /// The ZeroMQ context to open sockets in. Needed to reach a broker of the same
+    /// The most bytes of a message with several replies, all its frames together: 1 to
+    /// 64 MiB, default 256 KiB. A larger reply travels alone. MDP/1.0 only.
+    ///
+    /// A broker refuses a message over its own limit, and with it every reply in it. Set
+    /// this where Majordomo's `message_bytes_max` (128 MiB by default) is lower than the
+    /// default here.
+    pub fn batch_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.batch_bytes_max = bytes;
+        self
+    }
+
     /// process by `inproc`. Default: contexts of the worker's own.
     ///
     /// A context has room for 1023 sockets.
