@@ -71,7 +71,8 @@ impl Io {
             }
             Err(error) => {
                 self.outbox.counters.message_invalid();
-                log::warn!(broker = endpoint; "invalid message from broker: {error}");
+                let level = trouble_level(broker.troubled, CloseReason::Invalid);
+                log::log!(level, broker = endpoint; "invalid message from broker: {error}");
                 Event::Invalid
             }
         };
@@ -277,7 +278,10 @@ impl Io {
 
     fn refused(&mut self, index: usize, error: zmq::Error, time: Instant) {
         let connection = &mut self.connections[index];
-        log::warn!(broker = self.brokers[connection.broker].endpoint.as_str(); "socket failed: {error}");
+        let broker = &mut self.brokers[connection.broker];
+        let level = trouble_level(broker.troubled, CloseReason::Refused);
+        broker.troubled = true;
+        log::log!(level, broker = broker.endpoint.as_str(); "socket failed: {error}");
         connection.dialog.handle(Event::Refused, time);
         self.perform(index, time);
     }
