@@ -16,7 +16,8 @@ use crate::worker::{RunningWorker, StopReason};
 ///
 /// Made by [`WorkerBuilder::open`](crate::WorkerBuilder::open). Heartbeats go on
 /// whatever the loop does. Requests are answered in any order and from any thread;
-/// with each broker at most `concurrency` are unanswered at a time.
+/// with each broker at most `concurrency` are unanswered at a time, those not counted
+/// that are [cancelled](Request::is_cancelled) because it was lost.
 ///
 /// Dropping it gives requests that were not received back to their brokers, drains
 /// as [`StopHandle::stop`] does, and blocks meanwhile, at most for the drain limit.

@@ -31,9 +31,12 @@ impl StopHandle {
     /// Drains: takes no more requests, answers those it has, and says DISCONNECT, all
     /// within [`drain_limit`](crate::WorkerBuilder::drain_limit).
     ///
-    /// In MDP/1.0 DRAIN is said first, and every connection stays for at least 100 ms,
-    /// for requests that were on their way. In MDP/0.1 and MDP/0.2 places without a
-    /// request say DISCONNECT at once, the others when they have answered.
+    /// In MDP/1.0 the broker is told by DRAIN, and every connection serves what was on
+    /// its way until the broker says DISCONNECT, which it does once nothing is left: so
+    /// no request is lost or begun twice. A broker that falls silent is not waited for
+    /// longer than at any other time, one that was never heard for a heartbeat interval.
+    /// In MDP/0.1 and MDP/0.2 places without a request say DISCONNECT at once, the others
+    /// when they have answered.
     pub fn stop(&self) {
         self.0.ask(Asked::Drain);
     }

@@ -122,8 +122,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// How long [`StopHandle::stop`] lets running requests finish: up to 1 day,
-    /// default 30 s. After that they are abandoned, as with
+    /// How long [`StopHandle::stop`] lets running requests finish, and in MDP/1.0 waits
+    /// for brokers to let the worker go: up to 1 day, default 30 s. After that they are abandoned, as with
     /// [`StopHandle::stop_now`].
     pub fn drain_limit(mut self, limit: Duration) -> Self {
         self.settings.drain_limit = limit;
@@ -134,7 +134,8 @@ impl WorkerBuilder {
     /// frame after the first counts 32 bytes more. A larger one is not kept and is
     /// answered with an ERROR, before MDP/1.0 with a [`failure`](crate::failure).
     ///
-    /// Each place may hold one body of this size for every broker.
+    /// Each place may hold one body of this size for every broker, and one more whose
+    /// broker was lost.
     pub fn request_bytes_max(mut self, bytes: usize) -> Self {
         self.settings.request_bytes_max = bytes;
         self
@@ -149,7 +150,6 @@ impl WorkerBuilder {
         self
     }
 
-    /// The ZeroMQ context to open sockets in. Needed to reach a broker of the same
     /// The most bytes of a message with several replies, all its frames together: 1 to
     /// 64 MiB, default 256 KiB. A larger reply travels alone. MDP/1.0 only.
     ///
@@ -161,6 +161,7 @@ impl WorkerBuilder {
         self
     }
 
+    /// The ZeroMQ context to open sockets in. Needed to reach a broker of the same
     /// process by `inproc`. Default: contexts of the worker's own.
     ///
     /// A context has room for 1023 sockets.
@@ -299,7 +300,9 @@ impl Worker {
         for (name, service) in self.services {
             let connections = service.connections(version);
             let Service { concurrency, time_limit, inline, metadata, handler, .. } = service;
-            let (jobs, waiting) = crossbeam_channel::bounded(concurrency * brokers);
+            // For every place one request, and one whose broker was lost: a dialog
+            // with that many does not register again.
+            let (jobs, waiting) = crossbeam_channel::bounded(2 * concurrency * brokers);
             let target = match handler {
                 Some(handler) if inline => Target::Inline(handler),
                 Some(handler) => {
@@ -365,7 +368,7 @@ impl RunningWorker {
     /// Blocks until the worker has stopped; does not stop it.
     ///
     /// Once it is asked to stop this returns in bounded time: up to the drain limit
-    /// for handlers, and a second more for a broker that does not take what is still
+    /// for handlers and brokers, and a second more for a broker that does not take what is still
     /// to be sent. A handler that has not ended by then is left alone on its thread.
     ///
     /// # Errors
