@@ -10,6 +10,8 @@
 //! poll itself: due connections come from an ordered set, results say where they
 //! belong.
 
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 use std::collections::{BTreeSet, HashMap};
