@@ -9,8 +9,8 @@ use crate::error::{Closed, Error};
 use crate::handler::HandlerError;
 use crate::pool::{CANCELLED_EARLY, Job};
 use crate::request::{Request, Responder};
-use crate::stop::StopHandle;
-use crate::worker::{RunningWorker, StopReason};
+use crate::stop::{StopHandle, StopReason};
+use crate::worker::RunningWorker;
 
 /// Requests of one service, to receive and answer in a loop of one's own.
 ///

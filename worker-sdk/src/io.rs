@@ -28,11 +28,10 @@ use crate::error::Error;
 use crate::handler::Handler;
 use crate::pool::Job;
 use crate::settings::Settings;
-use crate::stop::Asked;
+use crate::stop::{Asked, StopReason};
 use crate::task::{Lane, Outbox};
 use crate::wake::WakeUp;
 use crate::wire::Wire;
-use crate::worker::StopReason;
 
 /// Sockets in one ZeroMQ context. libzmq allows 1023, those included that are still
 /// closing.

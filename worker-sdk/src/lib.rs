@@ -159,10 +159,10 @@ pub use majordomo_protocol::payload::{Codec, Decode, Encode, Encoded, PayloadErr
 pub use request::{Finished, Request, Responder};
 #[cfg(any(feature = "json", feature = "msgpack"))]
 pub use service_error::{Details, Failure, ServiceError};
-pub use stop::{StopHandle, StopSignal};
+pub use stop::{StopHandle, StopReason, StopSignal};
 #[cfg(any(feature = "json", feature = "msgpack"))]
 pub use typed::{SendError, TypedResponder, TypedService};
-pub use worker::{RunningWorker, StopReason, Worker, WorkerBuilder};
+pub use worker::{RunningWorker, Worker, WorkerBuilder};
 
 #[doc(no_inline)]
 pub use majordomo_protocol::{

@@ -1,4 +1,5 @@
-//! Asking a worker to stop, from any thread, and seeing that it was asked.
+//! Asking a worker to stop, from any thread, seeing that it was asked, and why it
+//! stopped.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -81,6 +82,38 @@ impl StopSignal {
     /// whether it was asked.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         matches!(self.0.recv_timeout(timeout), Err(RecvTimeoutError::Disconnected))
+    }
+}
+
+/// Why a worker stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// [`StopHandle::stop`], and everything was finished.
+    Drained,
+    /// [`StopHandle::stop`], and the drain limit passed before everything was
+    /// finished.
+    DrainLimit {
+        /// Requests that were abandoned. Their handlers may still be running; their
+        /// answers will be dropped.
+        unfinished: usize,
+    },
+    /// [`StopHandle::stop_now`].
+    StopNow {
+        /// As for [`StopReason::DrainLimit`].
+        unfinished: usize,
+    },
+}
+
+impl StopReason {
+    /// Requests that were abandoned.
+    pub fn unfinished(self) -> usize {
+        match self {
+            StopReason::Drained => 0,
+            StopReason::DrainLimit { unfinished } | StopReason::StopNow { unfinished } => {
+                unfinished
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::io::{Io, Route, Target};
 use crate::pool::{self, Job, panic_text};
 use crate::request::Request;
 use crate::settings::Settings;
-use crate::stop::{Control, StopHandle};
+use crate::stop::{Control, StopHandle, StopReason};
 use crate::task::Outbox;
 use crate::wake::{self, WakeUp};
 
@@ -123,8 +123,8 @@ impl WorkerBuilder {
     }
 
     /// How long [`StopHandle::stop`] lets running requests finish, and in MDP/1.0 waits
-    /// for brokers to let the worker go: up to 1 day, default 30 s. After that they are abandoned, as with
-    /// [`StopHandle::stop_now`].
+    /// for brokers to let the worker go: up to 1 day, default 30 s. After that they are
+    /// abandoned, as with [`StopHandle::stop_now`].
     pub fn drain_limit(mut self, limit: Duration) -> Self {
         self.settings.drain_limit = limit;
         self
@@ -368,8 +368,9 @@ impl RunningWorker {
     /// Blocks until the worker has stopped; does not stop it.
     ///
     /// Once it is asked to stop this returns in bounded time: up to the drain limit
-    /// for handlers and brokers, and a second more for a broker that does not take what is still
-    /// to be sent. A handler that has not ended by then is left alone on its thread.
+    /// for handlers and brokers, and a second more for a broker that does not take what
+    /// is still to be sent. A handler that has not ended by then is left alone on its
+    /// thread.
     ///
     /// # Errors
     ///
@@ -413,37 +414,5 @@ impl fmt::Debug for RunningWorker {
         f.debug_struct("RunningWorker")
             .field("counts", &self.counters.counts())
             .finish_non_exhaustive()
-    }
-}
-
-/// Why a worker stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StopReason {
-    /// [`StopHandle::stop`], and everything was finished.
-    Drained,
-    /// [`StopHandle::stop`], and the drain limit passed before everything was
-    /// finished.
-    DrainLimit {
-        /// Requests that were abandoned. Their handlers may still be running; their
-        /// answers will be dropped.
-        unfinished: usize,
-    },
-    /// [`StopHandle::stop_now`].
-    StopNow {
-        /// As for [`StopReason::DrainLimit`].
-        unfinished: usize,
-    },
-}
-
-impl StopReason {
-    /// Requests that were abandoned.
-    pub fn unfinished(self) -> usize {
-        match self {
-            StopReason::Drained => 0,
-            StopReason::DrainLimit { unfinished } | StopReason::StopNow { unfinished } => {
-                unfinished
-            }
-        }
     }
 }
