@@ -24,8 +24,8 @@ pub(crate) struct Connection {
     pub(crate) service: usize,
     pub(crate) dialog: Dialog,
     pub(crate) wire: Wire,
-    /// The requests whose handlers have not answered. Put in and taken out as the
-    /// dialog does its own; they outlive the socket they came by.
+    /// The requests that came by the open socket and have no answer yet. Put in and
+    /// taken out as the dialog does its own.
     pub(crate) running: HashMap<ClientAddress, Arc<Task>>,
     pub(crate) lane: Arc<Lane>,
     /// The other end of `lane`.
@@ -37,17 +37,27 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Whoever waits for one of these answers is gone with the socket.
-    pub(crate) fn abandon_all(&self) {
-        self.running.values().for_each(|task| task.abandon());
+    /// Whoever waits for one of these answers is gone with the socket. Their handlers
+    /// go on, and are told.
+    pub(crate) fn abandon_all(&mut self) {
+        self.running.drain().for_each(|(_, task)| task.abandon());
     }
 
-    /// What a part of an answer means to the dialog. `None` for an answer to what
-    /// does not run here any more.
+    /// What a part of an answer means to the dialog. `None` for a part that nobody
+    /// waits for.
     pub(crate) fn event(&mut self, task: &Arc<Task>, part: Part) -> Option<Event> {
         let client = task.client.clone();
+        // By itself and not by its address: a broker that was started anew may use an
+        // address again.
         if !self.running.get(&client).is_some_and(|running| Arc::ptr_eq(running, task)) {
-            return None;
+            return match part {
+                Part::Partial(_) => None,
+                Part::Unstarted => Some(Event::Freed),
+                Part::Final(_) | Part::Error(..) => {
+                    task.late();
+                    Some(Event::Freed)
+                }
+            };
         }
         Some(match part {
             Part::Partial(body) => Event::Partial { client, body },

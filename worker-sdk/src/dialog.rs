@@ -40,15 +40,10 @@ use majordomo_protocol::{Agreement, Body, ClientAddress, Reason, Version};
 
 pub use step::{Action, CloseReason, Event, Registration, Timing};
 
-/// How long a connection that has said DRAIN stays, though nothing runs: a REQUEST
-/// that left the broker before it heard so is still served. The broker may end it
-/// sooner by DISCONNECT.
-const DRAIN_GRACE: Duration = Duration::from_millis(100);
-
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// No socket. The next one is opened at `until`, or when the last request that
-    /// still runs has ended, whichever is later.
+    /// No socket. The next one is opened at `until`, or when a place is free,
+    /// whichever is later.
     Away { until: Instant },
     /// READY was sent.
     Registered {
@@ -62,8 +57,8 @@ enum State {
         excused: bool,
         /// What was asked for, until WELCOME says what holds.
         terms: Timing,
-        /// DRAIN was sent; until when requests that crossed it may come.
-        grace: Option<Instant>,
+        /// The broker has said something.
+        answered: bool,
     },
     /// The worker left. Nothing follows.
     Closed,
@@ -76,11 +71,14 @@ pub struct Dialog {
     timing: Timing,
     random: fastrand::Rng,
     state: State,
-    /// Whose requests run. Put in by REQUEST, taken out when the handler has ended:
-    /// they outlive the connection they came by, and while any does there is no new
-    /// one. So an address never means two requests, and no more than `capacity` run.
+    /// Whose requests run that came by the open socket: put in by REQUEST, taken out
+    /// by the answer. An address means nothing beyond its socket.
     running: HashSet<ClientAddress>,
+    /// Requests of lost sockets that still have their place.
+    former: usize,
     draining: bool,
+    /// A request that came will not be begun.
+    gives_back: bool,
     /// Connections lost since a broker was last heard for a whole expiry.
     losses: u32,
     actions: VecDeque<Action>,
@@ -96,7 +94,9 @@ impl Dialog {
             random: fastrand::Rng::with_seed(seed),
             state: State::Away { until: now },
             running: HashSet::new(),
+            former: 0,
             draining: false,
+            gives_back: false,
             losses: 0,
             actions: VecDeque::new(),
         }
@@ -122,16 +122,15 @@ impl Dialog {
                 self.end(client, command, now);
             }
             Event::Unstarted { client } => {
-                self.running.remove(&client);
-                match self.state {
+                if self.running.remove(&client) {
                     // Nobody serves here any more. DISCONNECT gives the request back
                     // to the broker, which has other workers; when the rest has been
                     // answered, or it would be given back too.
-                    State::Registered { .. } if self.running.is_empty() => self.leave(now),
-                    State::Registered { .. } => self.drain(now),
-                    _ => self.leave_if_drained(now),
+                    self.gives_back = true;
+                    self.drain(now);
                 }
             }
+            Event::Freed => self.former = self.former.saturating_sub(1),
             Event::Suspended => {
                 if let State::Registered { heard, excused, .. } = &mut self.state
                     && !*excused
@@ -148,7 +147,7 @@ impl Dialog {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.state {
-            State::Away { until } if until <= now && self.running.is_empty() => {
+            State::Away { until } if until <= now && self.has_place() => {
                 self.actions.push_back(Action::Open);
                 self.state = State::Registered {
                     opened: now,
@@ -156,18 +155,20 @@ impl Dialog {
                     told: now,
                     excused: false,
                     terms: self.timing,
-                    grace: None,
+                    answered: false,
                 };
                 self.send(self.registration.ready(&self.timing), now);
             }
-            State::Registered { heard, told, terms, .. } => {
-                if heard + terms.expiry() <= now {
-                    return self.lose(CloseReason::Silent, now);
-                }
-                if told + terms.heartbeat_interval <= now {
+            State::Registered { heard, told, terms, answered, .. } => {
+                if heard + self.patience(terms, answered) <= now {
+                    if self.draining && !answered {
+                        self.leave(now);
+                    } else {
+                        self.lose(CloseReason::Silent, now);
+                    }
+                } else if told + terms.heartbeat_interval <= now {
                     self.send(ToBroker::Heartbeat, now);
                 }
-                self.leave_if_drained(now);
             }
             _ => {}
         }
@@ -181,14 +182,19 @@ impl Dialog {
     /// When [`Dialog::handle_timeout`] must be called; never, when it says nothing.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Away { until } => self.running.is_empty().then_some(until),
-            State::Registered { heard, told, terms, grace, .. } => {
-                let due = (told + terms.heartbeat_interval).min(heard + terms.expiry());
-                let grace = grace.filter(|_| self.running.is_empty());
-                Some(grace.map_or(due, |grace| grace.min(due)))
+            State::Away { until } => self.has_place().then_some(until),
+            State::Registered { heard, told, terms, answered, .. } => {
+                let silent = heard + self.patience(terms, answered);
+                Some(silent.min(told + terms.heartbeat_interval))
             }
             State::Closed => None,
         }
+    }
+
+    /// Requests that have a place: those that came by the open socket and were not
+    /// answered, and those of sockets before it whose end was not told.
+    pub fn requests(&self) -> usize {
+        self.running.len() + self.former
     }
 
     /// Whether the worker has left for good.
@@ -196,11 +202,24 @@ impl Dialog {
         matches!(self.state, State::Closed)
     }
 
+    /// Whether a handler could begin, for all that go on after their socket was lost.
+    fn has_place(&self) -> bool {
+        self.former < usize::from(self.registration.capacity)
+    }
+
+    /// The silence that ends a connection. Who leaves does not wait as long for a
+    /// broker that perhaps never was there.
+    fn patience(&self, terms: Timing, answered: bool) -> Duration {
+        if self.draining && !answered { terms.heartbeat_interval } else { terms.expiry() }
+    }
+
     fn handle_message(&mut self, message: FromBroker<Body>, now: Instant) {
-        let State::Registered { opened, heard, excused, terms, .. } = &mut self.state else {
+        let State::Registered { opened, heard, excused, terms, answered, .. } = &mut self.state
+        else {
             return;
         };
         *heard = now;
+        *answered = true;
         *excused = false;
         if *opened + terms.expiry() <= now {
             self.losses = 0;
@@ -212,8 +231,7 @@ impl Dialog {
                 terms.heartbeat_liveness = u32::from(liveness).max(1);
             }
             FromBroker::Disconnect { .. } if self.draining && self.running.is_empty() => {
-                self.actions.push_back(Action::Close(CloseReason::Stopped));
-                self.state = State::Closed;
+                self.close(CloseReason::Stopped, State::Closed);
             }
             FromBroker::Disconnect { .. } => self.lose(CloseReason::Disconnected, now),
             FromBroker::Cancel { client } => {
@@ -235,11 +253,8 @@ impl Dialog {
     /// A request has its answer.
     fn end(&mut self, client: ClientAddress, answer: ToBroker<Body>, now: Instant) {
         if self.running.remove(&client) {
-            match self.state {
-                State::Registered { .. } => self.send(answer, now),
-                _ => self.actions.push_back(Action::Late { client }),
-            }
-            self.leave_if_drained(now);
+            self.send(answer, now);
+            self.leave_if_done(now);
         }
     }
 
@@ -260,9 +275,17 @@ impl Dialog {
             let reason = Reason { code: 0, text: reason.as_str().to_owned() };
             self.send(ToBroker::Disconnect { reason }, now);
         }
+        let until = now + self.back_off();
+        self.close(reason, State::Away { until });
+        self.leave_if_done(now);
+    }
+
+    /// The socket goes, and with it whoever waits for what runs. The handlers do not.
+    fn close(&mut self, reason: CloseReason, next: State) {
+        self.former += self.running.len();
+        self.running.clear();
         self.actions.push_back(Action::Close(reason));
-        self.state = State::Away { until: now + self.back_off() };
-        self.leave_if_drained(now);
+        self.state = next;
     }
 
     /// Doubles with every loss, up to the limit; half of it is chance, or all
@@ -276,31 +299,34 @@ impl Dialog {
     }
 
     fn drain(&mut self, now: Instant) {
-        self.draining = true;
-        if self.registration.version == Version::V1_0
-            && let State::Registered { grace: grace @ None, .. } = &mut self.state
-        {
-            *grace = Some(now + DRAIN_GRACE);
-            self.send(ToBroker::Drain, now);
+        if !self.draining {
+            self.draining = true;
+            if self.registration.version == Version::V1_0 {
+                self.send(ToBroker::Drain, now);
+            }
         }
-        self.leave_if_drained(now);
+        self.leave_if_done(now);
     }
 
-    fn leave_if_drained(&mut self, now: Instant) {
-        let in_grace = match self.state {
-            State::Registered { grace, .. } => grace.is_some_and(|grace| now < grace),
-            _ => false,
-        };
-        if self.draining && self.running.is_empty() && !in_grace {
-            self.leave(now);
+    fn leave_if_done(&mut self, now: Instant) {
+        if !self.draining {
+            return;
+        }
+        // A broker of MDP/1.0 answers DRAIN by DISCONNECT once nothing can be on its way
+        // here; but not while it waits for an answer that will not come.
+        let is_let_go = self.registration.version == Version::V1_0 && !self.gives_back;
+        match self.state {
+            State::Away { .. } => self.state = State::Closed,
+            State::Registered { .. } if self.running.is_empty() && !is_let_go => self.leave(now),
+            _ => {}
         }
     }
 
     fn leave(&mut self, now: Instant) {
-        let reason = Reason { code: 0, text: CloseReason::Stopped.as_str().to_owned() };
-        self.send(ToBroker::Disconnect { reason }, now);
         if let State::Registered { .. } = self.state {
-            self.actions.push_back(Action::Close(CloseReason::Stopped));
+            let reason = Reason { code: 0, text: CloseReason::Stopped.as_str().to_owned() };
+            self.send(ToBroker::Disconnect { reason }, now);
+            self.close(CloseReason::Stopped, State::Closed);
         }
         self.state = State::Closed;
     }

@@ -231,8 +231,9 @@ impl Service {
     /// Each place costs a thread, unless the service is [inline](Service::inline).
     /// In MDP/1.0 all places share one connection to each broker; in MDP/0.1 and
     /// MDP/0.2, where a connection holds one request, each has its own (two file
-    /// descriptors). With several brokers more requests than this may have come; the
-    /// others wait in the process, at most this many from each broker.
+    /// descriptors). With several brokers, and while handlers go on whose broker was
+    /// lost, more requests than this may have come; the others wait in the process, at
+    /// most this many from each broker.
     pub fn concurrency(mut self, requests: usize) -> Self {
         self.concurrency = requests;
         self

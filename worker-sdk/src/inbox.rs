@@ -9,14 +9,15 @@ use crate::error::{Closed, Error};
 use crate::handler::HandlerError;
 use crate::pool::{CANCELLED_EARLY, Job};
 use crate::request::{Request, Responder};
-use crate::stop::StopHandle;
-use crate::worker::{RunningWorker, StopReason};
+use crate::stop::{StopHandle, StopReason};
+use crate::worker::RunningWorker;
 
 /// Requests of one service, to receive and answer in a loop of one's own.
 ///
 /// Made by [`WorkerBuilder::open`](crate::WorkerBuilder::open). Heartbeats go on
 /// whatever the loop does. Requests are answered in any order and from any thread;
-/// with each broker at most `concurrency` are unanswered at a time.
+/// with each broker at most `concurrency` are unanswered at a time, those not counted
+/// that are [cancelled](Request::is_cancelled) because it was lost.
 ///
 /// Dropping it gives requests that were not received back to their brokers, drains
 /// as [`StopHandle::stop`] does, and blocks meanwhile, at most for the drain limit.

@@ -10,6 +10,8 @@
 //! poll itself: due connections come from an ordered set, results say where they
 //! belong.
 
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 use std::collections::{BTreeSet, HashMap};
@@ -26,11 +28,10 @@ use crate::error::Error;
 use crate::handler::Handler;
 use crate::pool::Job;
 use crate::settings::Settings;
-use crate::stop::Asked;
+use crate::stop::{Asked, StopReason};
 use crate::task::{Lane, Outbox};
 use crate::wake::WakeUp;
 use crate::wire::Wire;
-use crate::worker::StopReason;
 
 /// Sockets in one ZeroMQ context. libzmq allows 1023, those included that are still
 /// closing.
@@ -132,7 +133,7 @@ impl Io {
                         broker,
                         service,
                         dialog: Dialog::new(registration, settings.timing, seed, start),
-                        wire: Wire::new(version),
+                        wire: Wire::new(version, settings.batch_bytes_max),
                         running: HashMap::new(),
                         lane,
                         parts,

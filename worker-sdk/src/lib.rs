@@ -92,9 +92,11 @@
 //! });
 //! ```
 //!
-//! A connection that was lost registers again when the last of its handlers has
-//! ended, so that never more run than the service has places. Their answers are
-//! dropped and counted; [`Request::is_cancelled`] tells them so.
+//! When a broker is lost, [`Request::is_cancelled`] tells the handlers of its requests,
+//! and their answers are dropped and counted. They keep their places until they end.
+//! The connection registers again at once, for all places, as soon as one of them is
+//! free: a handler that hangs takes its own place and not the service. Requests for
+//! the others wait in the process for the next place.
 //!
 //! # Stopping
 //!
@@ -157,10 +159,10 @@ pub use majordomo_protocol::payload::{Codec, Decode, Encode, Encoded, PayloadErr
 pub use request::{Finished, Request, Responder};
 #[cfg(any(feature = "json", feature = "msgpack"))]
 pub use service_error::{Details, Failure, ServiceError};
-pub use stop::{StopHandle, StopSignal};
+pub use stop::{StopHandle, StopReason, StopSignal};
 #[cfg(any(feature = "json", feature = "msgpack"))]
 pub use typed::{SendError, TypedResponder, TypedService};
-pub use worker::{RunningWorker, StopReason, Worker, WorkerBuilder};
+pub use worker::{RunningWorker, Worker, WorkerBuilder};
 
 #[doc(no_inline)]
 pub use majordomo_protocol::{

@@ -28,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) drain_limit: Duration,
     pub(crate) request_bytes_max: usize,
     pub(crate) reply_bytes_max: usize,
+    pub(crate) batch_bytes_max: usize,
     pub(crate) context: Option<zmq::Context>,
 }
 
@@ -41,6 +42,7 @@ impl Default for Settings {
             drain_limit: Duration::from_secs(30),
             request_bytes_max: 64 * 1024 * 1024,
             reply_bytes_max: 64 * 1024 * 1024,
+            batch_bytes_max: 256 * 1024,
             context: None,
         }
     }
@@ -57,6 +59,8 @@ impl Settings {
         self.check_times()?;
         within("request_bytes_max", self.request_bytes_max, 1, usize::MAX, "must be 1 or more")?;
         within("reply_bytes_max", self.reply_bytes_max, 1, usize::MAX, "must be 1 or more")?;
+        let range = "must be between 1 and 67108864";
+        within("batch_bytes_max", self.batch_bytes_max, 1, 64 << 20, range)?;
         let names = check_services(services, self.version, brokers.len())?;
         self.check_metadata(services)?;
         Ok((brokers, names))
@@ -236,6 +240,8 @@ mod tests {
             refusal(|settings, _| settings.drain_limit = Duration::MAX),
             refusal(|settings, _| settings.request_bytes_max = 0),
             refusal(|settings, _| settings.reply_bytes_max = 0),
+            refusal(|settings, _| settings.batch_bytes_max = 0),
+            refusal(|settings, _| settings.batch_bytes_max = (64 << 20) + 1),
             refusal(|_, services| services.clear()),
             refusal(|_, services| services[0].name = String::new()),
             refusal(|_, services| services[0].name = "a\nb".to_owned()),

@@ -1,4 +1,5 @@
-//! Asking a worker to stop, from any thread, and seeing that it was asked.
+//! Asking a worker to stop, from any thread, seeing that it was asked, and why it
+//! stopped.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -31,9 +32,12 @@ impl StopHandle {
     /// Drains: takes no more requests, answers those it has, and says DISCONNECT, all
     /// within [`drain_limit`](crate::WorkerBuilder::drain_limit).
     ///
-    /// In MDP/1.0 DRAIN is said first, and every connection stays for at least 100 ms,
-    /// for requests that were on their way. In MDP/0.1 and MDP/0.2 places without a
-    /// request say DISCONNECT at once, the others when they have answered.
+    /// In MDP/1.0 the broker is told by DRAIN, and every connection serves what was on
+    /// its way until the broker says DISCONNECT, which it does once nothing is left: so
+    /// no request is lost or begun twice. A broker that falls silent is not waited for
+    /// longer than at any other time, one that was never heard for a heartbeat interval.
+    /// In MDP/0.1 and MDP/0.2 places without a request say DISCONNECT at once, the others
+    /// when they have answered.
     pub fn stop(&self) {
         self.0.ask(Asked::Drain);
     }
@@ -78,6 +82,38 @@ impl StopSignal {
     /// whether it was asked.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         matches!(self.0.recv_timeout(timeout), Err(RecvTimeoutError::Disconnected))
+    }
+}
+
+/// Why a worker stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// [`StopHandle::stop`], and everything was finished.
+    Drained,
+    /// [`StopHandle::stop`], and the drain limit passed before everything was
+    /// finished.
+    DrainLimit {
+        /// Requests that were abandoned. Their handlers may still be running; their
+        /// answers will be dropped.
+        unfinished: usize,
+    },
+    /// [`StopHandle::stop_now`].
+    StopNow {
+        /// As for [`StopReason::DrainLimit`].
+        unfinished: usize,
+    },
+}
+
+impl StopReason {
+    /// Requests that were abandoned.
+    pub fn unfinished(self) -> usize {
+        match self {
+            StopReason::Drained => 0,
+            StopReason::DrainLimit { unfinished } | StopReason::StopNow { unfinished } => {
+                unfinished
+            }
+        }
     }
 }
 

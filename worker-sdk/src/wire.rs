@@ -3,7 +3,9 @@
 //! No call blocks. What the socket does not take at once waits here; the I/O thread
 //! gives it nothing of a reply meanwhile, so that little ever does. In MDP/1.0
 //! commands gather in a batch, which leaves when it is full or flushed: everything
-//! that is ready when the I/O thread turns to send, and never later.
+//! that is ready when the I/O thread turns to send, and never later. A batch of
+//! several commands is bounded, so that a broker refuses no reply for its company; a
+//! command beyond the bounds travels alone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,13 +26,20 @@ const LINGER_MS: i32 = 1000;
 /// Up to here a body is cheaper to copy into the batch than to send as a frame.
 const INLINE_BYTES_MAX: usize = 4 * 1024;
 
-/// A batch that has reached one of these leaves; one larger body still fits in.
-const BATCH_BYTES_MAX: usize = 256 * 1024;
-const BATCH_FRAMES_MAX: usize = 256;
+/// What a record has beside its body, its text and its metadata, at most: in
+/// MDP/1.0 that is length, command, flags, body frames, task id or terms, and the
+/// lengths of the rest. A service's name stands in READY alone, which comes first.
+const RECORD_BYTES_MAX: usize = 32;
+
+/// Frames of a batch of several commands, at most: as many as every broker takes, since
+/// Majordomo's `frames_max` is 8 or more.
+const BATCH_FRAMES_MAX: usize = 8;
 
 /// The socket of one connection, when it has one.
 pub(crate) struct Wire {
     version: Version,
+    /// Bytes of a batch of several commands, at most.
+    batch_bytes_max: usize,
     socket: Option<zmq::Socket>,
     /// What was written since the last flush (MDP/1.0).
     batch: Option<Gathered>,
@@ -53,8 +62,9 @@ struct Outgoing {
 }
 
 impl Wire {
-    pub(crate) fn new(version: Version) -> Self {
-        Wire { version, socket: None, batch: None, outgoing: VecDeque::new(), closing: false }
+    pub(crate) fn new(version: Version, batch_bytes_max: usize) -> Self {
+        let outgoing = VecDeque::new();
+        Wire { version, batch_bytes_max, socket: None, batch: None, outgoing, closing: false }
     }
 
     /// Opens a new socket and connects it; returns before it is connected.
@@ -92,9 +102,9 @@ impl Wire {
         Some(socket.as_poll_item(read | write))
     }
 
-    /// Writes a command, after those that wait. In MDP/1.0 it leaves with the next
-    /// [`Wire::flush`], before that at once. Gives the number of answers that have
-    /// gone.
+    /// Writes a command, after those that wait. In MDP/1.0 it leaves when the batch is
+    /// full or with the next [`Wire::flush`], before that at once. Gives the number of
+    /// answers that have gone.
     pub(crate) fn write(
         &mut self,
         command: ToBroker<Body>,
@@ -103,27 +113,31 @@ impl Wire {
         let written = match self.version {
             Version::V0_1 | Version::V0_2 => command.encode(self.version).map(|frames| {
                 self.outgoing.push_back(Outgoing { frames, answers: Vec::from_iter(answer) });
-                true
             }),
             Version::V1_0 => self.gather(command, answer),
         };
-        match written {
-            Ok(true) => self.flush(),
-            Ok(false) => Ok(0),
+        if let Err(error) = written {
             // Neither dialog nor responder asks for it.
-            Err(error) => {
-                log::error!("not sent: {error}");
-                Ok(0)
-            }
+            log::error!("not sent: {error}");
         }
+        self.send_sealed()
     }
 
-    /// Puts a command into the batch. Says whether that should leave now.
+    /// Puts a command into the batch, or into the next one when they would be too
+    /// much together. Seals what is full.
     fn gather(
         &mut self,
         command: ToBroker<Body>,
         answer: Option<Arc<Task>>,
-    ) -> Result<bool, Inexpressible> {
+    ) -> Result<(), Inexpressible> {
+        let bytes_max = self.batch_bytes_max;
+        let (bytes, frames) = load(&command);
+        if let Some(Gathered { batch, .. }) = &self.batch
+            && (batch.bytes() + bytes > bytes_max
+                || batch.frame_count() + frames > BATCH_FRAMES_MAX)
+        {
+            self.seal();
+        }
         let gathered = self.batch.get_or_insert_with(|| Gathered {
             batch: Batch::of_worker(INLINE_BYTES_MAX),
             answers: Vec::new(),
@@ -131,7 +145,10 @@ impl Wire {
         command.write(&mut gathered.batch)?;
         gathered.answers.extend(answer);
         let batch = &gathered.batch;
-        Ok(batch.bytes() >= BATCH_BYTES_MAX || batch.frame_count() >= BATCH_FRAMES_MAX)
+        if batch.bytes() >= bytes_max || batch.frame_count() >= BATCH_FRAMES_MAX {
+            self.seal();
+        }
+        Ok(())
     }
 
     fn seal(&mut self) {
@@ -142,10 +159,14 @@ impl Wire {
         }
     }
 
-    /// Sends what waits, as far as the socket takes it. Gives the number of answers
-    /// that have gone.
+    /// Sends what was written, as far as the socket takes it. Gives the number of
+    /// answers that have gone.
     pub(crate) fn flush(&mut self) -> zmq::Result<u64> {
         self.seal();
+        self.send_sealed()
+    }
+
+    fn send_sealed(&mut self) -> zmq::Result<u64> {
         let mut answers = 0;
         if let Some(socket) = &self.socket {
             while let Some(message) = self.outgoing.front_mut() {
@@ -209,6 +230,22 @@ impl Wire {
     }
 }
 
+/// What a command adds to a batch at most: bytes, and frames behind the first.
+fn load(command: &ToBroker<Body>) -> (usize, usize) {
+    let (body, beside) = match command {
+        ToBroker::Partial { body, .. } | ToBroker::Final { body, .. } => (Some(body), 0),
+        ToBroker::Error { reason, details, .. } => (Some(details), reason.text.len()),
+        ToBroker::Disconnect { reason } => (None, reason.text.len()),
+        ToBroker::Ready { offer, .. } => (None, offer.metadata.as_bytes().len()),
+        ToBroker::Heartbeat | ToBroker::Drain => (None, 0),
+    };
+    let frames = match body.map_or(&[][..], Body::frames) {
+        [frame] if frame.len() <= INLINE_BYTES_MAX => 0,
+        frames => frames.len(),
+    };
+    (RECORD_BYTES_MAX + beside + body.map_or(0, Body::size), frames)
+}
+
 /// Sends a whole message, or nothing of it: the socket's limit is checked at the
 /// first frame.
 fn send(socket: &zmq::Socket, frames: &mut Vec<Vec<u8>>) -> zmq::Result<bool> {
@@ -244,6 +281,8 @@ mod tests {
 
     use super::*;
 
+    const BATCH_BYTES_MAX: usize = 64 * 1024;
+
     fn part(text: &str) -> ToBroker<Body> {
         ToBroker::Partial { client: ClientAddress::new(b"c"), body: Body::from(text) }
     }
@@ -251,7 +290,7 @@ mod tests {
     /// A wire whose peer has not read for so long that something waits, and how many
     /// messages went into it.
     fn full(context: &zmq::Context, endpoint: &Endpoint) -> (Wire, usize) {
-        let mut wire = Wire::new(Version::V0_2);
+        let mut wire = Wire::new(Version::V0_2, BATCH_BYTES_MAX);
         wire.open(context, endpoint).expect("it opens");
         let mut sent = 0;
         while wire.is_clear() {
@@ -297,28 +336,77 @@ mod tests {
         assert!(wire.poll_item().is_none());
     }
 
-    #[test]
-    fn what_is_written_leaves_in_one_message_and_a_full_batch_by_itself() {
+    /// A wire that batches, and the messages that its peer has got, by bytes and frames.
+    fn batching(test: impl FnOnce(&mut Wire, &dyn Fn() -> Vec<(usize, usize)>)) {
         let context = zmq::Context::new();
         let peer = context.socket(zmq::ROUTER).unwrap();
         peer.bind("inproc://batches").unwrap();
         let endpoint = Endpoint::to_connect("inproc://batches").unwrap();
-        let mut wire = Wire::new(Version::V1_0);
+        let mut wire = Wire::new(Version::V1_0, BATCH_BYTES_MAX);
         wire.open(&context, &endpoint).unwrap();
-        for _ in 0..1000 {
-            wire.write(ToBroker::Heartbeat, None).unwrap();
+        test(&mut wire, &|| {
+            std::iter::from_fn(|| peer.recv_multipart(zmq::DONTWAIT).ok())
+                .map(|frames| (frames[1..].iter().map(Vec::len).sum(), frames.len() - 1))
+                .collect()
+        });
+    }
+
+    /// A part whose body has `frames` frames of `bytes` bytes.
+    fn parts(frames: usize, bytes: usize) -> ToBroker<Body> {
+        let client = ClientAddress::new(&[7; 8]);
+        ToBroker::Partial { client, body: Body::from(vec![vec![0; bytes]; frames]) }
+    }
+
+    fn part_of_a_few() -> ToBroker<Body> {
+        parts(3, 10)
+    }
+
+    #[test]
+    fn what_is_written_leaves_in_one_message() {
+        batching(|wire, received| {
+            for _ in 0..1000 {
+                wire.write(ToBroker::Heartbeat, None).unwrap();
+            }
+            assert!(wire.is_gathering() && received().is_empty());
+            wire.flush().unwrap();
+            assert_eq!(received(), [(6 + 1000 * 10, 1)]);
+        });
+    }
+
+    #[test]
+    fn a_batch_of_several_commands_passes_neither_limit() {
+        for (frames, bytes) in [(1, 0), (1, 4096), (1, 4097), (7, 1), (3, 10), (3, 21_000)] {
+            batching(|wire, received| {
+                for _ in 0..200 {
+                    wire.write(parts(frames, bytes), None).unwrap();
+                }
+                wire.flush().unwrap();
+                let received = received();
+                for (bytes, frames) in &received {
+                    assert!(
+                        *bytes <= BATCH_BYTES_MAX && *frames <= BATCH_FRAMES_MAX,
+                        "{bytes} {frames}"
+                    );
+                }
+                let sent: usize = received.iter().map(|(bytes, _)| bytes - 6).sum();
+                assert_eq!(sent, 200 * (4 + 4 + 8 + 2 + frames * bytes), "all that was written");
+            });
         }
-        assert!(wire.is_gathering() && peer.recv_multipart(zmq::DONTWAIT).is_err());
-        wire.flush().unwrap();
-        let frames = peer.recv_multipart(0).unwrap();
-        assert_eq!((frames.len(), frames[1].len()), (2, 6 + 1000 * 10));
-        let task = ClientAddress::new(&[7; 8]);
-        while !peer.poll(zmq::POLLIN, 0).is_ok_and(|events| events > 0) {
-            let body = Body::from(vec![0; INLINE_BYTES_MAX]);
-            wire.write(ToBroker::Partial { client: task.clone(), body }, None).unwrap();
+    }
+
+    #[test]
+    fn a_command_that_passes_a_limit_travels_alone() {
+        for (frames, bytes) in [(800, 1), (1, BATCH_BYTES_MAX)] {
+            batching(|wire, received| {
+                for _ in 0..2 {
+                    wire.write(part_of_a_few(), None).unwrap();
+                    wire.write(parts(frames, bytes), None).unwrap();
+                }
+                wire.write(part_of_a_few(), None).unwrap();
+                wire.flush().unwrap();
+                let counts: Vec<_> = received().iter().map(|(_, frames)| *frames).collect();
+                assert_eq!(counts, [4, frames + 1, 4, frames + 1, 4]);
+            });
         }
-        assert!(!wire.is_gathering());
-        let bytes = peer.recv_multipart(0).unwrap()[1].len();
-        assert!((BATCH_BYTES_MAX..BATCH_BYTES_MAX + 8192).contains(&bytes), "{bytes}");
     }
 }

@@ -17,7 +17,7 @@ use crate::io::{Io, Route, Target};
 use crate::pool::{self, Job, panic_text};
 use crate::request::Request;
 use crate::settings::Settings;
-use crate::stop::{Control, StopHandle};
+use crate::stop::{Control, StopHandle, StopReason};
 use crate::task::Outbox;
 use crate::wake::{self, WakeUp};
 
@@ -122,9 +122,9 @@ impl WorkerBuilder {
         self
     }
 
-    /// How long [`StopHandle::stop`] lets running requests finish: up to 1 day,
-    /// default 30 s. After that they are abandoned, as with
-    /// [`StopHandle::stop_now`].
+    /// How long [`StopHandle::stop`] lets running requests finish, and in MDP/1.0 waits
+    /// for brokers to let the worker go: up to 1 day, default 30 s. After that they are
+    /// abandoned, as with [`StopHandle::stop_now`].
     pub fn drain_limit(mut self, limit: Duration) -> Self {
         self.settings.drain_limit = limit;
         self
@@ -134,7 +134,8 @@ impl WorkerBuilder {
     /// frame after the first counts 32 bytes more. A larger one is not kept and is
     /// answered with an ERROR, before MDP/1.0 with a [`failure`](crate::failure).
     ///
-    /// Each place may hold one body of this size for every broker.
+    /// Each place may hold one body of this size for every broker, and one more whose
+    /// broker was lost.
     pub fn request_bytes_max(mut self, bytes: usize) -> Self {
         self.settings.request_bytes_max = bytes;
         self
@@ -146,6 +147,17 @@ impl WorkerBuilder {
     /// [`Responder::finish`](crate::Responder::finish) for what happens to more.
     pub fn reply_bytes_max(mut self, bytes: usize) -> Self {
         self.settings.reply_bytes_max = bytes;
+        self
+    }
+
+    /// The most bytes of a message with several replies, all its frames together: 1 to
+    /// 64 MiB, default 256 KiB. A larger reply travels alone. MDP/1.0 only.
+    ///
+    /// A broker refuses a message over its own limit, and with it every reply in it. Set
+    /// this where Majordomo's `message_bytes_max` (128 MiB by default) is lower than the
+    /// default here.
+    pub fn batch_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.batch_bytes_max = bytes;
         self
     }
 
@@ -288,7 +300,9 @@ impl Worker {
         for (name, service) in self.services {
             let connections = service.connections(version);
             let Service { concurrency, time_limit, inline, metadata, handler, .. } = service;
-            let (jobs, waiting) = crossbeam_channel::bounded(concurrency * brokers);
+            // For every place one request, and one whose broker was lost: a dialog
+            // with that many does not register again.
+            let (jobs, waiting) = crossbeam_channel::bounded(2 * concurrency * brokers);
             let target = match handler {
                 Some(handler) if inline => Target::Inline(handler),
                 Some(handler) => {
@@ -354,8 +368,9 @@ impl RunningWorker {
     /// Blocks until the worker has stopped; does not stop it.
     ///
     /// Once it is asked to stop this returns in bounded time: up to the drain limit
-    /// for handlers, and a second more for a broker that does not take what is still
-    /// to be sent. A handler that has not ended by then is left alone on its thread.
+    /// for handlers and brokers, and a second more for a broker that does not take what
+    /// is still to be sent. A handler that has not ended by then is left alone on its
+    /// thread.
     ///
     /// # Errors
     ///
@@ -399,37 +414,5 @@ impl fmt::Debug for RunningWorker {
         f.debug_struct("RunningWorker")
             .field("counts", &self.counters.counts())
             .finish_non_exhaustive()
-    }
-}
-
-/// Why a worker stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StopReason {
-    /// [`StopHandle::stop`], and everything was finished.
-    Drained,
-    /// [`StopHandle::stop`], and the drain limit passed before everything was
-    /// finished.
-    DrainLimit {
-        /// Requests that were abandoned. Their handlers may still be running; their
-        /// answers will be dropped.
-        unfinished: usize,
-    },
-    /// [`StopHandle::stop_now`].
-    StopNow {
-        /// As for [`StopReason::DrainLimit`].
-        unfinished: usize,
-    },
-}
-
-impl StopReason {
-    /// Requests that were abandoned.
-    pub fn unfinished(self) -> usize {
-        match self {
-            StopReason::Drained => 0,
-            StopReason::DrainLimit { unfinished } | StopReason::StopNow { unfinished } => {
-                unfinished
-            }
-        }
     }
 }

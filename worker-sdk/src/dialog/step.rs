@@ -115,6 +115,10 @@ pub enum Event {
         /// Which request.
         client: ClientAddress,
     },
+    /// The handler of a request that came by a socket closed since has ended, or never
+    /// begins: its place is free. Its answer is dropped, and none of the events above
+    /// is given for it: the same address may mean another request by now.
+    Freed,
     /// The process was not running for a while: a silence proves nothing.
     Suspended,
     /// Finish what runs, then leave.
@@ -145,12 +149,8 @@ pub enum Action {
         /// Who asked.
         client: ClientAddress,
     },
-    /// Drop this request's answer: the broker that wanted it is lost.
-    Late {
-        /// Who asked.
-        client: ClientAddress,
-    },
-    /// Close the socket, if there is one.
+    /// Close the socket, if there is one. Nobody wants the answers of what came by it
+    /// any more: drop them, and say [`Event::Freed`] for each.
     Close(CloseReason),
 }
 

@@ -41,7 +41,7 @@ impl Io {
     }
 
     /// Takes note of one command of a broker.
-    fn hear(
+    pub(super) fn hear(
         &mut self,
         index: usize,
         command: Result<FromBroker<Body<zmq::Message>>, DecodeError>,
@@ -71,7 +71,8 @@ impl Io {
             }
             Err(error) => {
                 self.outbox.counters.message_invalid();
-                log::warn!(broker = endpoint; "invalid message from broker: {error}");
+                let level = trouble_level(broker.troubled, CloseReason::Invalid);
+                log::log!(level, broker = endpoint; "invalid message from broker: {error}");
                 Event::Invalid
             }
         };
@@ -129,11 +130,6 @@ impl Io {
                     if let Some(task) = self.connections[index].running.get(&client) {
                         self.outbox.counters.cancellation();
                         task.cancelled.raise();
-                    }
-                }
-                Action::Late { client } => {
-                    if let Some(task) = self.connections[index].running.remove(&client) {
-                        task.late();
                     }
                 }
                 Action::Close(reason) => self.close(index, reason, time),
@@ -234,8 +230,8 @@ impl Io {
             Target::Inline(handler) => pool::handle(&**handler, job),
             Target::Queue(jobs) => {
                 let Err(refused) = jobs.try_send(job) else { return };
-                // There is room for one job of every place: those who take jobs are
-                // gone, and it will not be begun.
+                // There is room for every job that a dialog lets in: those who take
+                // jobs are gone, and it will not be begun.
                 if task.claim() {
                     connection.running.remove(&task.client);
                     let client = task.client.clone();
@@ -248,6 +244,7 @@ impl Io {
 
     fn close(&mut self, index: usize, reason: CloseReason, time: Instant) {
         let connection = &mut self.connections[index];
+        let still_running = connection.running.len();
         connection.abandon_all();
         if reason.flushes() {
             // It fails for a socket that is of no use any more: it is closed anyway.
@@ -265,7 +262,7 @@ impl Io {
         // A broker that says so is not in trouble yet; if it stays away, it will be.
         broker.troubled |= reason != CloseReason::Disconnected;
         log::log!(
-            level, broker = broker.endpoint.as_str(), service;
+            level, broker = broker.endpoint.as_str(), service, still_running;
             "connection lost, will register again: {}", reason.as_str()
         );
         if reason == CloseReason::Unexpected {
@@ -275,9 +272,12 @@ impl Io {
         self.take_parts(index, time);
     }
 
-    fn refused(&mut self, index: usize, error: zmq::Error, time: Instant) {
+    pub(super) fn refused(&mut self, index: usize, error: zmq::Error, time: Instant) {
         let connection = &mut self.connections[index];
-        log::warn!(broker = self.brokers[connection.broker].endpoint.as_str(); "socket failed: {error}");
+        let broker = &mut self.brokers[connection.broker];
+        let level = trouble_level(broker.troubled, CloseReason::Refused);
+        broker.troubled = true;
+        log::log!(level, broker = broker.endpoint.as_str(); "socket failed: {error}");
         connection.dialog.handle(Event::Refused, time);
         self.perform(index, time);
     }

@@ -11,8 +11,6 @@ use crate::world::*;
 
 const CAPACITY: u16 = 3;
 const DRAIN: Action = Action::Send(ToBroker::Drain);
-/// Longer than a drained connection stays for requests that crossed its DRAIN.
-const GRACE: Duration = Duration::from_millis(100);
 
 fn registration() -> Registration {
     let mut metadata = Metadata::default();
@@ -49,10 +47,6 @@ fn full() -> World {
 fn welcome(heartbeat: Duration, liveness: u8) -> FromBroker<Body> {
     let instance = InstanceId::new([1; 8]);
     FromBroker::Welcome(Agreement { heartbeat, liveness, instance })
-}
-
-fn late(name: &str) -> Action {
-    Action::Late { client: client(name) }
 }
 
 #[test]
@@ -164,55 +158,114 @@ fn cancel_reaches_the_handler_and_its_answer_is_still_sent() {
 }
 
 #[test]
-fn after_a_loss_it_registers_when_the_last_handler_has_ended() {
-    let mut world = full();
+fn after_a_loss_it_registers_again_though_a_handler_hangs() {
+    let mut world = registered();
+    world.request("a");
     assert_eq!(world.message(disconnect()), [Action::Close(CloseReason::Disconnected)]);
-    assert_eq!(world.pass(1000 * INTERVAL), []);
-    for name in ["c", "a"] {
-        assert_eq!(world.handle(done(name)), [late(name)]);
-        assert_eq!(world.pass(INTERVAL), []);
+    let wait = world.wait();
+    assert!(wait <= TIMING.reconnect_min, "{wait:?}");
+    assert_eq!(world.pass(wait), [(wait, Action::Open), (wait, ready_1_0())]);
+    for name in ["b", "c", "d"] {
+        assert_eq!(world.request(name), [run(name)]);
     }
-    assert_eq!(world.handle(Event::Unstarted { client: client("b") }), []);
-    assert_eq!(world.timeout(), [Action::Open, ready_1_0()]);
-    assert_eq!(world.handle(done("a")), [], "the old connection's");
 }
 
 #[test]
-fn draining_says_drain_answers_everything_and_then_says_disconnect() {
+fn a_new_connection_knows_nothing_of_the_requests_of_the_one_before() {
+    let mut world = registered();
+    world.request("a");
+    world.message(disconnect());
+    world.now = world.dialog.poll_timeout().expect("it comes back");
+    assert_eq!(world.timeout(), [Action::Open, ready_1_0()]);
+    for event in [part("a", "p"), done("a"), Event::Unstarted { client: client("a") }] {
+        assert_eq!(world.handle(event), []);
+    }
+    let cancel = FromBroker::Cancel { client: client("a") };
+    assert_eq!(world.message(cancel), []);
+    // A broker that was started anew may use an address again, for another request.
+    assert_eq!(world.request("a"), [run("a")]);
+    assert_eq!(world.handle(Event::Freed), [], "the former one has ended");
+    assert_eq!(world.handle(done("a")), [final_("a", "done")]);
+}
+
+#[test]
+fn while_handlers_of_lost_connections_hold_all_places_it_does_not_register() {
+    let mut world = full();
+    world.message(disconnect());
+    assert_eq!(world.pass(1000 * INTERVAL), []);
+    assert_eq!(world.handle(Event::Freed), []);
+    assert_eq!(world.timeout(), [Action::Open, ready_1_0()]);
+    // Two go on. With three more there are five, and then none is free until three end.
+    for name in ["a", "b", "c"] {
+        assert_eq!(world.request(name), [run(name)]);
+    }
+    world.message(disconnect());
+    for _ in 0..3 {
+        assert_eq!(world.pass(1000 * INTERVAL), []);
+        assert_eq!(world.handle(Event::Freed), []);
+    }
+    assert_eq!(world.timeout(), [Action::Open, ready_1_0()]);
+}
+
+#[test]
+fn draining_says_drain_answers_everything_and_leaves_when_the_broker_says_so() {
     let mut world = full();
     assert_eq!(world.handle(Event::Drain), [DRAIN]);
     assert_eq!(world.handle(Event::Drain), [], "once");
     assert_eq!(world.handle(done("a")), [final_("a", "done")]);
     // It left the broker before DRAIN came there.
     assert_eq!(world.request("d"), [run("d")]);
-    world.advance(GRACE);
-    for name in ["b", "c"] {
+    for name in ["b", "c", "d"] {
         assert_eq!(world.handle(done(name)), [final_(name, "done")]);
     }
-    let last = [final_("d", "done"), DISCONNECT, Action::Close(CloseReason::Stopped)];
-    assert_eq!(world.handle(done("d")), last);
-    assert!(world.dialog.is_closed());
-}
-
-#[test]
-fn an_idle_connection_that_drains_waits_a_moment_for_what_crossed_its_drain() {
-    let mut world = registered();
-    assert_eq!(world.handle(Event::Drain), [DRAIN]);
-    world.advance(GRACE / 2);
-    assert_eq!(world.request("a"), [run("a")]);
-    assert_eq!(world.handle(done("a")), [final_("a", "done")]);
     assert!(!world.dialog.is_closed());
-    let left = [DISCONNECT, Action::Close(CloseReason::Stopped)].map(|action| (GRACE / 2, action));
-    assert_eq!(world.pass(INTERVAL), left);
-    assert!(world.dialog.is_closed());
-}
-
-#[test]
-fn a_broker_that_answers_drain_by_disconnect_ends_the_wait() {
-    let mut world = registered();
-    world.handle(Event::Drain);
     assert_eq!(world.message(disconnect()), [Action::Close(CloseReason::Stopped)]);
     assert!(world.dialog.is_closed());
+    assert_eq!(world.dialog.poll_timeout(), None);
+}
+
+/// However long the way, and however busy the broker.
+#[test]
+fn a_worker_that_drains_serves_what_comes_until_the_broker_lets_it_go() {
+    let mut world = registered();
+    world.heartbeat();
+    assert_eq!(world.handle(Event::Drain), [DRAIN]);
+    for number in 0..100 {
+        world.advance(2 * INTERVAL);
+        assert_eq!(world.request(&number.to_string()), [run(&number.to_string())]);
+        let end = final_(&number.to_string(), "done");
+        assert_eq!(world.handle(done(&number.to_string())), [end]);
+    }
+    assert_eq!(world.message(disconnect()), [Action::Close(CloseReason::Stopped)]);
+}
+
+#[test]
+fn a_broker_that_dies_holds_a_worker_that_drains_no_longer_than_any_other() {
+    let mut world = registered();
+    world.heartbeat();
+    world.handle(Event::Drain);
+    let happened = world.pass(100 * INTERVAL);
+    assert_eq!(happened.last(), Some(&(3 * INTERVAL, Action::Close(CloseReason::Silent))));
+    assert!(world.dialog.is_closed());
+}
+
+#[test]
+fn a_broker_that_never_was_there_holds_a_worker_that_drains_for_one_interval() {
+    let mut world = registered();
+    world.advance(INTERVAL / 2);
+    world.handle(Event::Drain);
+    let left = [DISCONNECT, Action::Close(CloseReason::Stopped)];
+    assert_eq!(world.pass(INTERVAL), left.map(|action| (INTERVAL / 2, action)));
+    assert!(world.dialog.is_closed());
+}
+
+#[test]
+fn a_broker_lost_while_draining_is_not_come_back_to_whatever_runs() {
+    let mut world = full();
+    world.handle(Event::Drain);
+    assert_eq!(world.message(disconnect()), [Action::Close(CloseReason::Disconnected)]);
+    assert!(world.dialog.is_closed());
+    assert_eq!(world.handle(done("a")), []);
 }
 
 #[test]
@@ -220,7 +273,6 @@ fn what_nobody_will_begin_is_given_back_when_the_rest_is_answered() {
     let mut world = full();
     assert_eq!(world.handle(Event::Unstarted { client: client("a") }), [DRAIN]);
     assert_eq!(world.handle(Event::Unstarted { client: client("b") }), []);
-    world.advance(GRACE);
     let last = [final_("c", "done"), DISCONNECT, Action::Close(CloseReason::Stopped)];
     assert_eq!(world.handle(done("c")), last);
 }
@@ -230,7 +282,7 @@ fn stopping_does_not_wait() {
     let mut world = full();
     let left = world.handle(Event::Stop);
     assert_eq!(left, [DISCONNECT, Action::Close(CloseReason::Stopped)]);
-    assert_eq!(world.handle(done("a")), [late("a")]);
+    assert_eq!(world.handle(done("a")), []);
 }
 
 #[test]
@@ -246,14 +298,15 @@ fn the_request_goes_to_the_handler_with_all_that_is_known() {
 }
 
 /// A thousand random histories: never more requests than places, every request ends
-/// once, and a new connection holds nothing of an old one.
+/// once, a new connection holds nothing of an old one, and there is one as soon as a
+/// place is free.
 #[test]
 fn no_history_breaks_the_protocol() {
     for seed in 0..1000 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut world = World::of(registration(), seed);
         let mut held = std::collections::HashSet::new();
-        let (mut is_open, mut drained) = (false, false);
+        let (mut is_open, mut drained, mut former) = (false, false, 0);
         let mut next = 0u32;
         for step in 0..200 {
             world.advance(Duration::from_millis(random.u64(0..700)));
@@ -261,11 +314,16 @@ fn no_history_breaks_the_protocol() {
             let actions = match random.u8(0..20) {
                 0..4 => world.timeout(),
                 4..6 => world.message(FromBroker::Heartbeat),
-                6..12 => {
+                6..11 => {
                     next += 1;
-                    world.request(&next.to_string())
+                    // Addresses come again.
+                    world.request(&(next % 8).to_string())
                 }
-                12 => world.message(disconnect()),
+                11 if former > 0 => {
+                    former -= 1;
+                    world.handle(Event::Freed)
+                }
+                11 | 12 => world.message(disconnect()),
                 13 => world.message(welcome(INTERVAL, 3)),
                 14 => world.message(FromBroker::Cancel { client: client(&any()) }),
                 15 => world.handle(part(&any(), "p")),
@@ -276,6 +334,7 @@ fn no_history_breaks_the_protocol() {
                 _ if random.u8(0..50) == 0 => world.handle(Event::Drain),
                 _ => Vec::new(),
             };
+            let capacity = usize::from(CAPACITY);
             for action in actions {
                 let at = format!("seed {seed}, step {step}: {action:?}");
                 let name = |client: &majordomo_worker::ClientAddress| {
@@ -283,18 +342,14 @@ fn no_history_breaks_the_protocol() {
                 };
                 match &action {
                     Action::Open => {
-                        assert!(!is_open && held.is_empty(), "{at}");
+                        assert!(!is_open && !drained && former < capacity, "{at}");
                         is_open = true;
-                        drained = false;
                     }
                     Action::Run { client, .. } => {
                         assert!(is_open && held.insert(name(client)), "{at}");
-                        assert!(held.len() <= usize::from(CAPACITY), "{at}");
+                        assert!(held.len() <= capacity, "{at}");
                     }
                     Action::Cancel { client } => assert!(held.contains(&name(client)), "{at}"),
-                    Action::Late { client } => {
-                        assert!(!is_open && held.remove(&name(client)), "{at}")
-                    }
                     Action::Send(ToBroker::Final { client, .. }) => {
                         assert!(is_open && held.remove(&name(client)), "{at}");
                     }
@@ -309,9 +364,14 @@ fn no_history_breaks_the_protocol() {
                     Action::Close(_) => {
                         assert!(is_open, "{at}");
                         is_open = false;
+                        former += held.len();
+                        held.clear();
                     }
                 }
             }
+            let waits = world.dialog.poll_timeout().is_none();
+            let expected = world.dialog.is_closed() || (!is_open && former >= capacity);
+            assert_eq!(waits, expected, "seed {seed}, step {step}");
         }
     }
 }

@@ -111,7 +111,8 @@ fn an_invalid_message_ends_the_connection_with_disconnect() {
     let mut world = World::busy();
     let lost = world.handle(Event::Invalid);
     assert_eq!(lost, [DISCONNECT, Action::Close(CloseReason::Invalid)]);
-    assert_eq!(world.handle(done("c1")), [Action::Late { client: client("c1") }]);
+    assert_eq!(world.handle(done("c1")), []);
+    world.handle(Event::Freed);
     world.reopened();
 }
 
@@ -135,25 +136,19 @@ fn messages_of_a_socket_that_was_closed_change_nothing() {
 
 #[test]
 fn a_place_whose_handler_still_runs_registers_only_after_it_has_ended() {
-    for end in [done("c1"), Event::Unstarted { client: client("c1") }] {
-        let mut world = World::busy();
-        assert_eq!(world.message(disconnect()), [Action::Close(CloseReason::Disconnected)]);
-        assert_eq!(world.pass(1000 * INTERVAL), []);
-        assert_eq!(world.handle(part("c1", "p")), []);
-        let dropped = world.handle(end.clone());
-        match end {
-            Event::Final { .. } => assert_eq!(dropped, [Action::Late { client: client("c1") }]),
-            _ => assert_eq!(dropped, []),
-        }
-        assert_eq!(world.pass(Duration::ZERO).len(), 2, "READY follows at once");
-    }
+    let mut world = World::busy();
+    assert_eq!(world.message(disconnect()), [Action::Close(CloseReason::Disconnected)]);
+    assert_eq!(world.pass(1000 * INTERVAL), []);
+    assert_eq!(world.handle(part("c1", "p")), []);
+    assert_eq!(world.handle(Event::Freed), []);
+    assert_eq!(world.pass(Duration::ZERO).len(), 2, "READY follows at once");
 }
 
 #[test]
 fn a_handler_that_ends_during_the_back_off_does_not_shorten_it() {
     let mut world = World::busy();
     world.message(disconnect());
-    world.handle(done("c1"));
+    world.handle(Event::Freed);
     assert!(world.wait() >= TIMING.reconnect_min / 2);
 }
 
@@ -323,9 +318,8 @@ fn a_broker_lost_while_draining_is_not_come_back_to() {
     let mut world = World::busy();
     world.handle(Event::Drain);
     world.message(disconnect());
-    assert!(!world.dialog.is_closed(), "its handler still runs");
-    assert_eq!(world.handle(done("c1")), [Action::Late { client: client("c1") }]);
-    assert!(world.dialog.is_closed());
+    assert!(world.dialog.is_closed(), "whatever its handler does");
+    assert_eq!(world.handle(done("c1")), []);
 }
 
 #[test]
@@ -335,7 +329,7 @@ fn stopping_says_disconnect_whatever_runs() {
     assert_eq!(left, [DISCONNECT, Action::Close(CloseReason::Stopped)]);
     assert!(world.dialog.is_closed());
     assert_eq!(world.handle(part("c1", "p")), []);
-    assert_eq!(world.handle(done("c1")), [Action::Late { client: client("c1") }]);
+    assert_eq!(world.handle(done("c1")), []);
 }
 
 #[test]
@@ -353,7 +347,7 @@ fn no_history_breaks_the_protocol() {
     for seed in 0..2000 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut world = World::seeded(seed);
-        let (mut is_open, mut has_request) = (false, false);
+        let (mut is_open, mut has_request, mut has_former) = (false, false, false);
         for step in 0..100 {
             world.advance(Duration::from_millis(random.u64(0..1500)));
             let actions = match random.u8(0..20) {
@@ -365,7 +359,11 @@ fn no_history_breaks_the_protocol() {
                 14 => world.handle(Event::Refused),
                 15 => world.handle(Event::Suspended),
                 16 => world.handle(part("c", "p")),
-                17 | 18 => world.handle(done("c")),
+                17 => world.handle(done("c")),
+                18 if has_former => {
+                    has_former = false;
+                    world.handle(Event::Freed)
+                }
                 _ if random.u8(0..50) == 0 => world.handle(Event::Drain),
                 _ => Vec::new(),
             };
@@ -373,7 +371,7 @@ fn no_history_breaks_the_protocol() {
                 let at = format!("seed {seed}, step {step}: {action:?}");
                 match action {
                     Action::Open => {
-                        assert!(!is_open && !has_request, "{at}");
+                        assert!(!is_open && !has_request && !has_former, "{at}");
                         assert_eq!(actions.get(place + 1), Some(&ready()), "{at}");
                         is_open = true;
                     }
@@ -391,10 +389,6 @@ fn no_history_breaks_the_protocol() {
                         assert!(is_open && has_request, "{at}");
                         has_request = false;
                     }
-                    Action::Late { .. } => {
-                        assert!(has_request, "{at}");
-                        has_request = false;
-                    }
                     Action::Send(ToBroker::Heartbeat) => assert!(is_open, "{at}"),
                     Action::Send(ToBroker::Disconnect { .. }) => {
                         assert!(matches!(actions.get(place + 1), Some(Action::Close(_))), "{at}");
@@ -404,6 +398,7 @@ fn no_history_breaks_the_protocol() {
                     Action::Close(_) => {
                         assert!(is_open, "{at}");
                         is_open = false;
+                        has_former |= std::mem::take(&mut has_request);
                     }
                 }
             }

@@ -144,16 +144,25 @@ impl Broker {
     }
 }
 
-/// A started worker that must drain in time when its test ends.
-pub(crate) struct Started(Option<RunningWorker>);
+/// A started worker that must end in time when its test does.
+pub(crate) struct Started {
+    worker: Option<RunningWorker>,
+    drains: bool,
+}
 
+/// It drains in the end.
 pub(crate) fn start(worker: WorkerBuilder) -> Started {
-    Started(Some(worker.start().expect("it starts")))
+    Started { worker: Some(worker.start().expect("it starts")), drains: true }
+}
+
+/// It does not drain in the end: its broker would have to let it go.
+pub(crate) fn start_without_drain(worker: WorkerBuilder) -> Started {
+    Started { worker: Some(worker.start().expect("it starts")), drains: false }
 }
 
 impl Started {
     fn running(&self) -> &RunningWorker {
-        self.0.as_ref().expect("not joined")
+        self.worker.as_ref().expect("not joined")
     }
 
     pub(crate) fn stop_handle(&self) -> StopHandle {
@@ -169,20 +178,22 @@ impl Started {
     }
 
     pub(crate) fn join(mut self) -> StopReason {
-        join(self.0.take().expect("not joined"))
+        join(self.worker.take().expect("not joined"))
     }
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
-        match self.0.take() {
+        let Some(worker) = self.worker.take() else { return };
+        if std::thread::panicking() {
             // The test has failed, perhaps with a handler that hangs.
-            Some(worker) if std::thread::panicking() => worker.stop_handle().stop_now(),
-            Some(worker) => {
-                worker.stop_handle().stop();
-                assert_eq!(join(worker), StopReason::Drained);
-            }
-            None => {}
+            worker.stop_handle().stop_now();
+        } else if self.drains {
+            worker.stop_handle().stop();
+            assert_eq!(join(worker), StopReason::Drained);
+        } else {
+            worker.stop_handle().stop_now();
+            join(worker);
         }
     }
 }

@@ -11,7 +11,7 @@ use majordomo_worker::{
     WorkerBuilder, code,
 };
 
-use crate::broker::{Held, PATIENCE, Place, start, until};
+use crate::broker::{Held, PATIENCE, Place, start_without_drain as start, until};
 
 struct Router {
     socket: zmq::Socket,
@@ -253,10 +253,11 @@ fn a_request_cancelled_before_a_thread_took_it_is_not_begun() {
     assert_eq!(router.said(), error(1, code::CANCELLED, "cancelled before it was begun", ""));
     responder.finish("done");
     assert_eq!(router.said(), final_(2, "done"));
+    inbox.stop_handle().stop_now();
 }
 
 #[test]
-fn stopping_says_drain_finishes_what_runs_and_then_disconnect() {
+fn stopping_says_drain_finishes_what_runs_and_leaves_when_the_broker_says_so() {
     let mut router = Router::new();
     let held = Held::new("held");
     let worker = start(router.worker().serve(held.service.clone().concurrency(2)));
@@ -277,8 +278,66 @@ fn stopping_says_drain_finishes_what_runs_and_then_disconnect() {
     }
     numbers.sort();
     assert_eq!(numbers, [id(1), id(2)]);
+    // One more, that took its time.
+    router.say(&place, [request(3, "")]);
+    held.begun();
+    held.release();
+    assert_eq!(router.said(), final_(3, "done"));
+    router.say(&place, [FromBroker::Disconnect { reason: Reason::default() }]);
+    assert_eq!(worker.join(), StopReason::Drained);
+}
+
+#[test]
+fn a_broker_that_does_not_let_a_drained_worker_go_holds_it_no_longer_than_the_drain_limit() {
+    let mut router = Router::new();
+    let worker = router.worker().drain_limit(Duration::from_millis(100));
+    let worker = start(worker.serve(Service::new("echo", echo)));
+    let place = router.ready();
+    router.say(&place, [request(1, "one")]);
+    assert_eq!(router.said(), final_(1, "one"));
+    worker.stop_handle().stop();
+    assert_eq!(router.said(), ToBroker::Drain);
     assert!(matches!(router.said(), ToBroker::Disconnect { .. }));
     assert_eq!(worker.join(), StopReason::Drained);
+}
+
+/// The new broker numbers its requests as the one before did.
+#[test]
+fn beside_a_handler_that_hangs_a_new_connection_serves_and_gets_no_answer_of_the_old() {
+    let mut router = Router::new();
+    let (begun, begins) = unbounded();
+    let (release, released) = unbounded::<()>();
+    let hang = move |request: Request| {
+        if request.body().to_bytes() == b"hang" {
+            begun.send(())?;
+            released.recv_timeout(PATIENCE)?;
+            return Ok(Body::from("late"));
+        }
+        Ok(request.into_body())
+    };
+    let worker = start(router.worker().serve(Service::new("hang", hang).concurrency(2)));
+    let mut place = router.ready();
+    router.say(&place, [request(1, "hang")]);
+    begins.recv_timeout(PATIENCE).unwrap();
+    for _ in 0..5 {
+        router.say(&place, [FromBroker::Disconnect { reason: Reason::default() }]);
+        let next = router.ready();
+        assert_ne!(next, place);
+        place = next;
+        // As many as were offered, though one place is taken: each has its turn.
+        router.say(&place, [request(1, "one"), request(2, "two")]);
+        assert_eq!(router.said(), final_(1, "one"));
+        assert_eq!(router.said(), final_(2, "two"));
+    }
+    router.say(&place, [request(1, "hang")]);
+    begins.recv_timeout(PATIENCE).unwrap();
+    // Any of the two may be released first: one answer is dropped, one is due.
+    release.send(()).unwrap();
+    release.send(()).unwrap();
+    assert_eq!(router.said(), final_(1, "late"));
+    until("dropped", || worker.counts().answers_late == 1);
+    router.say(&place, [request(1, "next")]);
+    assert_eq!(router.said(), final_(1, "next"));
 }
 
 #[test]

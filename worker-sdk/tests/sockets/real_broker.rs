@@ -281,6 +281,26 @@ fn workers_drained_under_load_lose_nothing_and_run_nothing_twice() {
     }
 }
 
+/// Replies too large for the batch frame, many in one turn.
+#[test]
+fn a_broker_that_takes_few_frames_gets_every_reply() {
+    let config = Config::builder().bind("tcp://127.0.0.1:0").set("frames_max", 8);
+    let broker = Broker::start(&config.build().expect("the fewest")).expect("it starts");
+    let large = |request: Request| {
+        let mut body = request.into_body().into_bytes();
+        body.resize(5000, b' ');
+        Ok(body)
+    };
+    let service = Service::new("large", large).concurrency(100).inline();
+    let worker = start(worker(&broker).serve(service));
+    let mut caller = Caller::of(&broker);
+    caller.ask("large", 0..1000);
+    for _ in 0..1000 {
+        assert_eq!(caller.end().1.map(|body| body.size()), Ok(5000));
+    }
+    assert_eq!(worker.counts().reconnects, 0);
+}
+
 #[test]
 fn a_worker_outlives_a_restart_of_the_broker() {
     let endpoint = own_endpoint("real-restart");

@@ -1,0 +1,237 @@
+//! The I/O thread's work, step by step and without the thread: events are given by
+//! hand, time is made up, and the socket's other end is in this process.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, bounded};
+use log::Level;
+use majordomo_protocol::worker::FromBroker;
+use majordomo_protocol::{Body, ClientAddress, Endpoint, Reason, ServiceName, Task};
+
+use super::{Io, Route, Target};
+use crate::counters::Counters;
+use crate::pool::{self, Job};
+use crate::request::{Request, Responder};
+use crate::settings::Settings;
+use crate::stop::Control;
+use crate::task::Outbox;
+use crate::wake;
+
+const CAPACITY: usize = 100;
+
+/// A worker of one service and one broker, whose requests wait for whoever takes them.
+struct Bench {
+    io: Io,
+    jobs: Receiver<Job>,
+    peer: zmq::Socket,
+    time: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let context = zmq::Context::new();
+        let peer = context.socket(zmq::ROUTER).expect("a socket");
+        peer.bind("inproc://bench").expect("a free name");
+        let (waker, wake_up) = wake::pair().expect("a pair of sockets");
+        let settings = Settings { context: Some(context), ..Settings::default() };
+        let (ready, ready_receiver) = bounded(64);
+        let outbox = Outbox {
+            ready,
+            control: Arc::new(Control::new(waker)),
+            counters: Counters::default(),
+            version: settings.version,
+            reply_bytes_max: settings.reply_bytes_max,
+            open: AtomicUsize::new(0),
+        };
+        let (give, jobs) = bounded(2 * CAPACITY);
+        let route = Route {
+            name: ServiceName::new("bench").expect("a good name"),
+            concurrency: CAPACITY,
+            connections: 1,
+            time_limit: None,
+            metadata: Vec::new(),
+            target: Target::Queue(give),
+        };
+        let brokers = vec![Endpoint::to_connect("inproc://bench").expect("an endpoint")];
+        let io = Io::new(settings, brokers, vec![route], Arc::new(outbox), ready_receiver, wake_up);
+        let mut bench = Bench { io, jobs, peer, time: super::now() };
+        bench.come_back();
+        bench
+    }
+
+    /// Lets time pass until the next socket is opened, for a place that is free.
+    fn come_back(&mut self) {
+        assert!(!self.io.connections[0].wire.is_open());
+        let at = self.io.connections[0].dialog.poll_timeout().expect("a place is free");
+        self.time = self.time.max(at);
+        self.io.connections[0].dialog.handle_timeout(self.time);
+        self.io.perform(0, self.time);
+        self.turn();
+    }
+
+    fn hear(&mut self, command: FromBroker<Body<zmq::Message>>) {
+        self.io.hear(0, Ok(command), self.time);
+    }
+
+    /// As many requests as may come at once. The numbers are always the same.
+    fn requests(&mut self) {
+        for number in 0..CAPACITY {
+            let body = Body::from_frames(vec![zmq::Message::from("do")]);
+            self.hear(FromBroker::Request { client: id(number), task: Task::default(), body });
+        }
+    }
+
+    fn cancel_all(&mut self) {
+        (0..CAPACITY).for_each(|number| self.hear(FromBroker::Cancel { client: id(number) }));
+    }
+
+    fn lose(&mut self) {
+        self.hear(FromBroker::Disconnect { reason: Reason::default() });
+    }
+
+    /// What a thread does with as many requests.
+    fn serve(&mut self, count: usize) {
+        let echo =
+            |request: Request, responder: Responder| Ok(responder.finish(request.into_body()));
+        for job in self.jobs.clone().try_iter().take(count) {
+            pool::handle(&echo, job);
+            self.turn();
+        }
+    }
+
+    /// Takes what handlers have handed over, and sends it.
+    fn turn(&mut self) {
+        while self.io.ready.try_recv().is_ok() {
+            self.io.connections[0].lane.take_signal();
+        }
+        self.io.take_parts(0, self.time);
+        self.io.send_gathered(self.time);
+        while self.peer.recv_multipart(zmq::DONTWAIT).is_ok() {}
+    }
+
+    /// Nothing is kept of any request, wherever it was.
+    fn is_empty(&self) {
+        let connection = &self.io.connections[0];
+        assert_eq!(connection.dialog.requests(), 0);
+        assert_eq!(connection.running.len(), 0);
+        assert_eq!((self.jobs.len(), connection.parts.len()), (0, 0));
+        assert_eq!(self.io.outbox.open.load(Ordering::SeqCst), 0);
+        assert_eq!(Arc::strong_count(&connection.lane), 1, "each task holds its lane");
+        assert!(connection.wire.is_clear() && !connection.wire.is_gathering());
+        assert_eq!(self.io.timers.len(), 1, "of the connection itself");
+    }
+}
+
+fn id(number: usize) -> ClientAddress {
+    ClientAddress::new(&(number as u64).to_be_bytes())
+}
+
+#[test]
+fn nothing_is_kept_of_a_hundred_thousand_cancelled_requests() {
+    let mut bench = Bench::new();
+    let mut requests = 0;
+    let mut unstarted = 0;
+    while requests < 100_000 {
+        // Cancelled before they are begun.
+        bench.requests();
+        bench.cancel_all();
+        bench.serve(CAPACITY);
+        bench.is_empty();
+        // Cancelled while they run; and again, when they have ended.
+        bench.requests();
+        let held: Vec<_> = bench.jobs.try_iter().collect();
+        bench.cancel_all();
+        for Job { request, responder, open } in held {
+            assert!(request.is_cancelled());
+            drop(responder.for_owner(open));
+            bench.turn();
+        }
+        bench.cancel_all();
+        bench.is_empty();
+        // Their broker is lost when half have been begun, and its successor uses the
+        // same numbers while some of them go on.
+        bench.requests();
+        let held: Vec<_> = bench.jobs.try_iter().take(CAPACITY / 2).collect();
+        bench.cancel_all();
+        bench.lose();
+        bench.serve(CAPACITY / 2);
+        unstarted += CAPACITY / 2;
+        bench.come_back();
+        bench.requests();
+        bench.cancel_all();
+        for job in held {
+            job.responder.for_handler().finish("late");
+            bench.turn();
+        }
+        assert_eq!(bench.io.connections[0].running.len(), CAPACITY, "those are others");
+        bench.serve(CAPACITY);
+        bench.is_empty();
+        requests += 4 * CAPACITY;
+    }
+    let counts = bench.io.outbox.counters.counts();
+    assert_eq!(counts.requests, requests as u64);
+    assert_eq!(counts.cancellations, requests as u64);
+    assert_eq!(counts.answers_late, unstarted as u64, "as many were begun as not");
+    assert_eq!(counts.answers + counts.answers_late + unstarted as u64, requests as u64);
+}
+
+#[test]
+fn nothing_is_lost_or_kept_when_the_connection_is_cut_thousands_of_times() {
+    let mut bench = Bench::new();
+    for cut in 0..2000 {
+        bench.requests();
+        bench.serve(cut % CAPACITY);
+        bench.lose();
+        bench.serve(CAPACITY);
+        bench.is_empty();
+        bench.come_back();
+    }
+    let counts = bench.io.outbox.counters.counts();
+    assert_eq!((counts.requests, counts.reconnects), (200_000, 2000));
+    assert_eq!((counts.answers, counts.answers_late), (20 * (0..CAPACITY as u64).sum::<u64>(), 0));
+}
+
+thread_local! {
+    static LINES: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps what each thread logs.
+struct Kept;
+
+impl log::Log for Kept {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = (record.level(), record.args().to_string());
+        LINES.with_borrow_mut(|lines| lines.push(line));
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn sockets_that_fail_again_and_again_are_one_warning_and_their_recovery_one_line() {
+    // It fails when another test of this process has been here.
+    let _ = log::set_logger(&Kept);
+    log::set_max_level(log::LevelFilter::Info);
+    let mut bench = Bench::new();
+    let logged = || LINES.take();
+    logged();
+    for _ in 0..2 {
+        for _ in 0..1000 {
+            bench.io.refused(0, zmq::Error::EMFILE, bench.time);
+            bench.come_back();
+        }
+        let text = format!("socket failed: {}", zmq::Error::EMFILE);
+        assert_eq!(logged(), [(Level::Warn, text)]);
+        for _ in 0..10 {
+            bench.hear(FromBroker::Heartbeat);
+        }
+        assert_eq!(logged(), [(Level::Info, "broker heard again".to_owned())]);
+    }
+}
