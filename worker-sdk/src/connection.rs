@@ -1,14 +1,15 @@
 //! One connection: what the I/O thread keeps for it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
+use foldhash::HashMap;
 use majordomo_protocol::worker::FromBroker;
 use majordomo_protocol::{Body, ClientAddress};
 
 use crate::dialog::{Dialog, Event};
+use crate::frame::Frame;
 use crate::task::{Lane, Part, Task};
 use crate::wire::Wire;
 
@@ -74,7 +75,7 @@ impl Connection {
 /// A command with its body in memory of ours. A body over the limit is left behind,
 /// and its size given.
 pub(crate) fn keep(
-    command: FromBroker<Body<zmq::Message>>,
+    command: FromBroker<Body<Frame>>,
     body_bytes_max: usize,
 ) -> (FromBroker<Body>, Option<usize>) {
     let command = match command {
@@ -85,7 +86,7 @@ pub(crate) fn keep(
                 let body = Body::from_frames(Vec::new());
                 return (FromBroker::Request { client, task, body }, Some(bytes));
             }
-            let frames = body.into_iter().map(|frame| frame.to_vec());
+            let frames = body.into_iter().map(Frame::into_bytes);
             let body = Body::from_frames(frames);
             FromBroker::Request { client, task, body }
         }

@@ -32,9 +32,10 @@
 
 mod step;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use foldhash::HashSet;
 use majordomo_protocol::worker::{FromBroker, ToBroker};
 use majordomo_protocol::{Agreement, Body, ClientAddress, Reason, Version};
 
@@ -93,7 +94,7 @@ impl Dialog {
             timing,
             random: fastrand::Rng::with_seed(seed),
             state: State::Away { until: now },
-            running: HashSet::new(),
+            running: HashSet::default(),
             former: 0,
             draining: false,
             gives_back: false,

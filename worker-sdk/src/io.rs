@@ -14,12 +14,13 @@
 mod tests;
 mod traffic;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use foldhash::HashMap;
 use majordomo_protocol::{Endpoint, ServiceName};
 
 use crate::connection::Connection;
@@ -134,7 +135,7 @@ impl Io {
                         service,
                         dialog: Dialog::new(registration, settings.timing, seed, start),
                         wire: Wire::new(version, settings.batch_bytes_max),
-                        running: HashMap::new(),
+                        running: HashMap::default(),
                         lane,
                         parts,
                         too_large: None,

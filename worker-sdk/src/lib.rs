@@ -133,6 +133,7 @@ mod connection;
 mod counters;
 pub mod dialog;
 mod error;
+mod frame;
 mod handler;
 mod inbox;
 mod io;

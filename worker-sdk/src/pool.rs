@@ -65,7 +65,8 @@ pub(crate) fn handle(handler: &dyn Handler, job: Job) {
             task.warn(&format!("failed after its answer: {}", error.text()));
         }
         Some(error) => task.fail(error),
-        // Only when it returned what finished another request.
+        None if task.is_finished() => {}
+        // It returned what finished another request.
         None => task.fail(HandlerError::from("the handler dropped the request unanswered")),
     }
 }

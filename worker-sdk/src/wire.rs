@@ -13,6 +13,7 @@ use std::sync::Arc;
 use majordomo_protocol::worker::ToBroker;
 use majordomo_protocol::{Batch, Body, Endpoint, Inexpressible, Version};
 
+use crate::frame::Frame;
 use crate::task::Task;
 
 /// Messages that a socket holds for a broker that does not read. A handler that
@@ -212,7 +213,7 @@ impl Wire {
     }
 
     /// Reads one message, if one is there. Its frames are those that libzmq holds.
-    pub(crate) fn receive(&self) -> zmq::Result<Option<Vec<zmq::Message>>> {
+    pub(crate) fn receive(&self) -> zmq::Result<Option<Vec<Frame>>> {
         let Some(socket) = &self.socket else {
             return Ok(None);
         };
@@ -222,10 +223,10 @@ impl Wire {
         };
         let mut frames = Vec::new();
         while message.get_more() {
-            frames.push(message);
+            frames.push(Frame::Received(message));
             message = retry(|| socket.recv_msg(zmq::DONTWAIT))?;
         }
-        frames.push(message);
+        frames.push(Frame::Received(message));
         Ok(Some(frames))
     }
 }

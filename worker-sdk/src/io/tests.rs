@@ -13,6 +13,7 @@ use majordomo_protocol::{Body, ClientAddress, Endpoint, Reason, ServiceName, Tas
 
 use super::{Io, Route, Target};
 use crate::counters::Counters;
+use crate::frame::Frame;
 use crate::pool::{self, Job};
 use crate::request::{Request, Responder};
 use crate::settings::Settings;
@@ -72,14 +73,14 @@ impl Bench {
         self.turn();
     }
 
-    fn hear(&mut self, command: FromBroker<Body<zmq::Message>>) {
+    fn hear(&mut self, command: FromBroker<Body<Frame>>) {
         self.io.hear(0, Ok(command), self.time);
     }
 
     /// As many requests as may come at once. The numbers are always the same.
     fn requests(&mut self) {
         for number in 0..CAPACITY {
-            let body = Body::from_frames(vec![zmq::Message::from("do")]);
+            let body = Body::from_frame(Frame::from(&b"do"[..]));
             self.hear(FromBroker::Request { client: id(number), task: Task::default(), body });
         }
     }

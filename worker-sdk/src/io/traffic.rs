@@ -9,6 +9,7 @@ use majordomo_protocol::{Body, ClientAddress, DecodeError, Frames, Reason, Versi
 use super::{Io, SOCKETS_PER_CONTEXT, Target};
 use crate::connection::keep;
 use crate::dialog::{Action, CloseReason, Event};
+use crate::frame::Frame;
 use crate::handler::HandlerError;
 use crate::pool::{self, Job};
 use crate::request::{Request, Responder};
@@ -44,7 +45,7 @@ impl Io {
     pub(super) fn hear(
         &mut self,
         index: usize,
-        command: Result<FromBroker<Body<zmq::Message>>, DecodeError>,
+        command: Result<FromBroker<Body<Frame>>, DecodeError>,
         time: Instant,
     ) {
         let connection = &mut self.connections[index];
@@ -286,8 +287,8 @@ impl Io {
 /// The commands of one message from a broker.
 fn commands(
     version: Version,
-    frames: Frames<zmq::Message>,
-) -> impl Iterator<Item = Result<FromBroker<Body<zmq::Message>>, DecodeError>> {
+    frames: Frames<Frame>,
+) -> impl Iterator<Item = Result<FromBroker<Body<Frame>>, DecodeError>> {
     let (batch, single) = match version {
         Version::V0_1 | Version::V0_2 => (None, Some(FromBroker::decode(version, frames))),
         Version::V1_0 => match Commands::new(frames) {
