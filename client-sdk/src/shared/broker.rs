@@ -13,6 +13,8 @@ pub(super) struct Broker {
     pub(super) queued: BTreeSet<u64>,
     /// Calls that wait for an answer.
     pub(super) sent: BTreeSet<u64>,
+    /// Connections refused since one was complete.
+    refusals: u32,
     /// When its timer is due, if it is set.
     pub(super) due: Option<Instant>,
 }
@@ -25,8 +27,8 @@ pub(super) enum Link {
     /// refusal.
     Connecting { until: Instant },
     /// Connected. `heard` is the last message, `said` the last request, `asked` how
-    /// many heartbeats went out since.
-    Up { heard: Instant, said: Instant, asked: u32 },
+    /// many heartbeats went out since; `of_use`, whether any message came.
+    Up { heard: Instant, said: Instant, asked: u32, of_use: bool },
 }
 
 /// What the timer of a broker that is connected asks for.
@@ -42,15 +44,36 @@ pub(super) enum Beat {
     Silent,
 }
 
+/// The pauses between refused connections double from the first to the last of these: a
+/// broker that is back is found soon, and one that stays away is not hammered.
+const REFUSED_MIN: Duration = Duration::from_millis(10);
+const REFUSED_MAX: Duration = Duration::from_millis(320);
+
 impl Broker {
+    /// The connection is complete.
+    pub(super) fn connect(&mut self, now: Instant) {
+        self.link = Link::Up { heard: now, said: now, asked: 0, of_use: false };
+        self.down = false;
+        self.refusals = 0;
+    }
+
+    /// The connection was refused: how long to wait before the next, jittered down to
+    /// half, so that many clients do not come together.
+    pub(super) fn refuse(&mut self, random: &mut fastrand::Rng) -> Duration {
+        self.down = true;
+        let pause = REFUSED_MIN.saturating_mul(1 << self.refusals.min(16)).min(REFUSED_MAX);
+        self.refusals = self.refusals.saturating_add(1);
+        pause.mul_f64(0.5 + random.f64() / 2.0)
+    }
+
     pub(super) fn is_up(&self) -> bool {
         matches!(self.link, Link::Up { .. })
     }
 
     /// A message came.
     pub(super) fn hear(&mut self, now: Instant) {
-        if let Link::Up { heard, asked, .. } = &mut self.link {
-            (*heard, *asked) = (now, 0);
+        if let Link::Up { heard, asked, of_use, .. } = &mut self.link {
+            (*heard, *asked, *of_use) = (now, 0, true);
         }
     }
 
@@ -65,7 +88,7 @@ impl Broker {
     /// The timer of a connected broker is due. Questions are counted, not time: after
     /// the process was stopped for a while a broker gets its time to answer.
     pub(super) fn beat(&mut self, heartbeat: Duration, liveness: u32, now: Instant) -> Beat {
-        let Link::Up { heard, said, asked } = &mut self.link else { return Beat::Rest };
+        let Link::Up { heard, said, asked, .. } = &mut self.link else { return Beat::Rest };
         // What wants no answer is outstanding until something was heard after it.
         if self.sent.is_empty() && *heard > *said {
             return Beat::Rest;

@@ -1,7 +1,7 @@
 //! The calls of a client, their tries, and the brokers they go to.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use majordomo_protocol::client::{Answered, Commands, FromBroker, ToBroker};
 use majordomo_protocol::{Body, Frames, Reason, RequestId, code};
@@ -35,9 +35,6 @@ enum Timer {
     Broker(usize),
     Call(u64),
 }
-
-/// How long after a refused connection another is tried.
-const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 impl<T: Clone> Dialog<T> {
     /// A dialog with no call under way. The seed makes the request ids unique, so it
@@ -150,15 +147,15 @@ impl<T: Clone> Dialog<T> {
         match (link, event) {
             (Link::Connecting { .. }, Event::Connected) => self.connected(broker, now),
             (Link::Connecting { until }, Event::Refused | Event::Lost) => {
-                self.brokers[broker].down = true;
+                let pause = self.brokers[broker].refuse(&mut self.random);
                 if self.brokers.iter().any(|other| !other.down) {
                     return self.leave(broker, "unreachable", Failure::Unreachable, now);
                 }
-                let again = now + REFUSED_PAUSE;
-                self.set_broker_timer(broker, Some(again.min(until)));
+                self.set_broker_timer(broker, Some(until.min(now + pause)));
             }
-            (Link::Up { .. }, Event::Lost | Event::Refused) => {
-                self.leave(broker, "lost", Failure::Left, now);
+            (Link::Up { of_use, .. }, Event::Lost | Event::Refused) => {
+                let failure = if of_use { Failure::Cut } else { Failure::Left };
+                self.leave(broker, "lost", failure, now);
             }
             (Link::Up { .. }, Event::Message(frames)) => self.read(broker, frames, now),
             (Link::Closed, _) | (_, Event::Message(_) | Event::Connected) => {}
@@ -167,8 +164,7 @@ impl<T: Clone> Dialog<T> {
 
     fn connected(&mut self, broker: usize, now: Instant) {
         let state = &mut self.brokers[broker];
-        state.link = Link::Up { heard: now, said: now, asked: 0 };
-        state.down = false;
+        state.connect(now);
         let queued = std::mem::take(&mut state.queued);
         self.set_broker_timer(broker, None);
         for key in queued {
@@ -178,6 +174,7 @@ impl<T: Clone> Dialog<T> {
 
     fn read(&mut self, broker: usize, frames: Vec<Vec<u8>>, now: Instant) {
         self.brokers[broker].hear(now);
+        self.counts.heard += 1;
         let Ok(commands) = Commands::new(Frames::new(frames)) else {
             return self.leave(broker, "violates the protocol", Failure::Left, now);
         };
@@ -235,20 +232,19 @@ impl<T: Clone> Dialog<T> {
         match key.filter(|key| self.calls.get(key).is_some_and(fits)) {
             None => self.counts.dropped += 1,
             Some(key) => {
-                self.brokers[broker].sent.remove(&key);
+                self.has_ended(key, broker);
                 self.end(key, Ok(body));
             }
         }
     }
 
     fn error(&mut self, broker: usize, id: RequestId, reason: Reason, details: Body, now: Instant) {
-        let key = self.find_at(broker, &id);
-        let Some((key, call)) = key.and_then(|key| Some((key, self.calls.get_mut(&key)?))) else {
+        let Some(key) = self.find_at(broker, &id) else {
             self.counts.dropped += 1;
             return;
         };
-        // It has ended there, so nothing is to be cancelled.
-        self.brokers[broker].sent.remove(&key);
+        self.has_ended(key, broker);
+        let Some(call) = self.calls.get_mut(&key) else { return };
         match reason.code {
             code::STOPPING => {
                 call.state = State::Pausing;
@@ -272,20 +268,17 @@ impl<T: Clone> Dialog<T> {
     }
 
     fn call_due(&mut self, key: u64, now: Instant) {
-        let Some(call) = self.calls.get(&key) else { return };
-        let (service, tries) = (call.request.service.clone(), call.tries);
-        let may_have_run = call.may_have_run();
-        if now >= call.ends && call.state == State::Queued && !may_have_run {
-            // It never left: no broker was there to take it.
-            let error = call.failed(Failure::Unreachable, &self.settings.endpoints);
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if now >= call.ends {
+            let error = call.late(&self.settings.endpoints);
             self.end(key, Err(error));
-        } else if now >= call.ends {
-            self.end(key, Err(CallError::Deadline { service, tries, may_have_run }));
         } else if now >= call.ends_at() {
+            let (service, may_have_run) = (call.request.service.clone(), call.may_have_run());
             self.end(key, Err(CallError::NotStarted { service, may_have_run }));
         } else {
+            let broker = call.broker;
             match call.state {
-                State::Pausing => self.begin_try(key, call.broker, now),
+                State::Pausing => self.begin_try(key, broker, now),
                 State::Queued => self.fail_try(key, Failure::Unreachable, now),
                 State::Sent => self.fail_try(key, Failure::TimedOut, now),
             }
@@ -346,6 +339,7 @@ impl<T: Clone> Dialog<T> {
         let command = call.command(self.prefix, key, now);
         self.actions.push_back(Action::Send { broker, command });
         call.state = State::Sent;
+        call.left.retain(|left| *left != broker);
         let (due, no_reply) = (now + call.request.timeout, call.request.no_reply);
         if self.brokers[broker].say(now) {
             self.set_broker_timer(broker, Some(now + self.settings.heartbeat));
@@ -368,10 +362,12 @@ impl<T: Clone> Dialog<T> {
         self.set_broker_timer(broker, None);
         self.actions.push_back(Action::Disconnect { broker, reason });
         for key in sent {
-            self.fail_try(key, Failure::Left, now);
+            if let Some(call) = self.calls.get_mut(&key) {
+                call.left.push(broker);
+            }
+            self.fail_try(key, failure.clone(), now);
         }
         for key in queued {
-            debug_assert!(matches!(failure, Failure::Left | Failure::Unreachable));
             self.fail_try(key, Failure::Unreachable, now);
         }
     }
@@ -381,6 +377,14 @@ impl<T: Clone> Dialog<T> {
         self.brokers[broker].down = true;
         if self.current == broker {
             self.current = self.after(broker);
+        }
+    }
+
+    /// It has ended at this broker, so nothing is to be cancelled there.
+    fn has_ended(&mut self, key: u64, broker: usize) {
+        self.brokers[broker].sent.remove(&key);
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.left.retain(|left| *left != broker);
         }
     }
 
@@ -399,19 +403,29 @@ impl<T: Clone> Dialog<T> {
         let exhausted = call.tries >= call.request.tries
             || call.parts > 0
             || call.workerless >= brokers
-            || (call.request.once && matches!(failure, Failure::Left) && call.may_have_run());
+            || (call.request.once
+                && matches!(failure, Failure::Cut | Failure::Left)
+                && call.may_have_run());
         if exhausted {
             let error = call.failed(failure, &self.settings.endpoints);
             return self.end(key, Err(error));
         }
         call.sent_before |= call.state == State::Sent;
         call.state = State::Pausing;
+        let timed_out = matches!(failure, Failure::TimedOut);
+        let is_cut = matches!(failure, Failure::Cut);
+        call.failure = Some(failure);
         self.brokers[from].sent.remove(&key);
         self.brokers[from].queued.remove(&key);
-        if matches!(failure, Failure::TimedOut) {
+        if timed_out {
             return self.begin_try(key, from, now);
         }
         let target = self.after(from);
+        if is_cut {
+            // It was there a moment ago: where no other is, it is connected anew at once.
+            let target = if self.brokers[target].down { from } else { target };
+            return self.begin_try(key, target, now);
+        }
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.moves += 1;
         if (call.moves as usize) < brokers && !self.brokers[target].down {
@@ -422,16 +436,19 @@ impl<T: Clone> Dialog<T> {
         self.set_call_timer(key, now + pause);
     }
 
-    /// Ends a call: nothing of it is left in any table. A broker that is still at it
-    /// is told.
+    /// Ends a call: nothing of it is left in any table. Every broker that may still be at
+    /// it is told, as far as it is connected.
     fn end(&mut self, key: u64, result: Result<Body, CallError>) {
         let Some(call) = self.calls.remove(&key) else { return };
         self.timers.remove(&(call.due, Timer::Call(key)));
-        let broker = &mut self.brokers[call.broker];
-        broker.queued.remove(&key);
-        if broker.sent.remove(&key) && broker.is_up() {
-            let command = ToBroker::Cancel { id: request_id(self.prefix, key) };
-            self.actions.push_back(Action::Send { broker: call.broker, command });
+        let last = &mut self.brokers[call.broker];
+        last.queued.remove(&key);
+        let at = last.sent.remove(&key).then_some(call.broker);
+        for broker in call.left.into_iter().chain(at) {
+            if self.brokers[broker].is_up() {
+                let command = ToBroker::Cancel { id: request_id(self.prefix, key) };
+                self.actions.push_back(Action::Send { broker, command });
+            }
         }
         self.actions.push_back(Action::Done { token: call.token, result });
     }

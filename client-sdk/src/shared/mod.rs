@@ -16,13 +16,18 @@
 //! | a try failed because | the next goes |
 //! |---|---|
 //! | there was no reply in time, but the broker is there | to the same broker, at once |
-//! | the broker is silent, lost, unreachable or violates the protocol | to the next |
+//! | the connection broke, after the broker had said something on it | to the next that is up, else to the same, at once |
+//! | the broker is silent, unreachable or violates the protocol | to the next |
 //! | the broker is shutting down (503), or the service busy (429) | to the next |
 //! | there is no worker (404, fail fast), and another broker is left | to the next |
 //!
 //! "The next" is at once as long as there is one that the call has not tried and that
 //! is not known to be down; else after a pause that grows and is jittered. After a
-//! part of a reply has been handed out there is no other try.
+//! part of a reply has been handed out there is no other try. A broker that refuses
+//! connections is tried again after pauses that grow from 10 to 320 ms.
+//!
+//! When a call ends, every broker that may still be at it and is connected gets a CANCEL,
+//! those that it has left among them.
 
 mod broker;
 mod call;
