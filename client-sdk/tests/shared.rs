@@ -305,14 +305,14 @@ fn a_call_whose_time_passed_before_any_broker_was_there_says_so() {
 
 #[test]
 fn a_call_whose_time_passes_in_a_pause_ends_with_what_its_last_try_failed_of() {
-    // Refused by the only broker there is, then given time, then a pause.
+    // Refused by the only broker there is, time and again.
     let mut table = Table::new(1);
     let short = Request { timeout: SECOND, deadline: SECOND * 21 / 20, ..request("echo") };
     table.submit(1, short.clone());
     table.event(0, Event::Refused);
     table.pass(2 * SECOND);
     let error = table.error_of_call();
-    assert!(matches!(error, CallError::Disconnected { tries: 1, .. }), "{error}");
+    assert!(matches!(error, CallError::Disconnected { .. }), "{error}");
     assert!(!error.may_have_run());
     table.assert_empty();
 
@@ -536,16 +536,25 @@ fn a_connection_that_was_of_use_and_breaks_is_replaced_at_once() {
     table.pass(SECOND);
     assert_eq!(table.connects, [0, 0]);
 
-    // Another broker that is up comes first, and one that is down does not.
+    // Where the broker is, the request is joined; where it is gone, another is asked.
     let (mut table, id) = Table::connected(2);
     table.heartbeat(0);
     table.event(0, Event::Lost);
-    assert_eq!(table.connects, [0, 1]);
+    assert_eq!(table.connects, [0, 0]);
+    table.event(0, Event::Refused);
+    assert_eq!(table.connects, [0, 0, 1]);
     table.event(1, Event::Connected);
     assert_eq!(table.asked(1), id);
-    table.heartbeat(1);
-    table.event(1, Event::Lost);
-    assert_eq!(table.connects, [0, 1, 1]);
+}
+
+#[test]
+fn a_call_whose_try_ends_while_its_broker_connects_goes_on_waiting_for_the_connection() {
+    let mut table = Table::new(1);
+    table.submit(1, Request { timeout: SECOND / 40, tries: 100, ..request("echo") });
+    table.event(0, Event::Refused);
+    table.pass(SECOND / 4);
+    table.event(0, Event::Connected);
+    table.asked(0);
 }
 
 #[test]
@@ -581,7 +590,7 @@ fn every_broker_that_may_be_at_a_cancelled_call_is_told() {
     // Another call brings the connection to the first back.
     table.submit(2, request("echo"));
     let other = table.asked(1);
-    table.error(1, other, code::BUSY);
+    table.error(1, other, code::STOPPING);
     table.pass(SECOND);
     table.event(0, Event::Connected);
     assert_eq!(table.asked(0), other);
@@ -600,7 +609,7 @@ fn a_broker_whose_answer_ends_a_call_is_not_told_to_cancel_it_and_the_other_is()
     assert_eq!(table.asked(1), id);
     table.submit(2, request("echo"));
     let other = table.asked(1);
-    table.error(1, other, code::BUSY);
+    table.error(1, other, code::STOPPING);
     table.pass(SECOND);
     table.event(0, Event::Connected);
     assert_eq!(table.asked(0), other);

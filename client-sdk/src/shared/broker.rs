@@ -13,8 +13,10 @@ pub(super) struct Broker {
     pub(super) queued: BTreeSet<u64>,
     /// Calls that wait for an answer.
     pub(super) sent: BTreeSet<u64>,
-    /// Connections refused since one was complete.
-    refusals: u32,
+    /// Connections since it was last heard that were refused, or broke or were given up.
+    fruitless: u32,
+    /// When it may be connected to again.
+    pub(super) not_before: Option<Instant>,
     /// When its timer is due, if it is set.
     pub(super) due: Option<Instant>,
 }
@@ -44,26 +46,19 @@ pub(super) enum Beat {
     Silent,
 }
 
-/// The pauses between refused connections double from the first to the last of these: a
-/// broker that is back is found soon, and one that stays away is not hammered.
-const REFUSED_MIN: Duration = Duration::from_millis(10);
-const REFUSED_MAX: Duration = Duration::from_millis(320);
+/// The pauses before a broker of no use is connected to again double from the first to the
+/// last of these: one that is back is found soon, and one that stays away is not hammered.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(320);
 
 impl Broker {
-    /// The connection is complete.
-    pub(super) fn connect(&mut self, now: Instant) {
-        self.link = Link::Up { heard: now, said: now, asked: 0, of_use: false };
-        self.down = false;
-        self.refusals = 0;
-    }
-
-    /// The connection was refused: how long to wait before the next, jittered down to
-    /// half, so that many clients do not come together.
-    pub(super) fn refuse(&mut self, random: &mut fastrand::Rng) -> Duration {
+    /// It was of no use. The pause is jittered down to half, so that many clients do not
+    /// come together.
+    pub(super) fn shun(&mut self, random: &mut fastrand::Rng, now: Instant) {
+        let pause = PAUSE_MIN.saturating_mul(1 << self.fruitless.min(16)).min(PAUSE_MAX);
+        self.fruitless = self.fruitless.saturating_add(1);
+        self.not_before = Some(now + pause.mul_f64(0.5 + random.f64() / 2.0));
         self.down = true;
-        let pause = REFUSED_MIN.saturating_mul(1 << self.refusals.min(16)).min(REFUSED_MAX);
-        self.refusals = self.refusals.saturating_add(1);
-        pause.mul_f64(0.5 + random.f64() / 2.0)
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -75,6 +70,7 @@ impl Broker {
         if let Link::Up { heard, asked, of_use, .. } = &mut self.link {
             (*heard, *asked, *of_use) = (now, 0, true);
         }
+        (self.fruitless, self.not_before) = (0, None);
     }
 
     /// A request went out. Whether the timer must be set, as nothing was outstanding.

@@ -149,8 +149,8 @@ impl<T> Call<T> {
     pub(super) fn late(&mut self, endpoints: &[String]) -> CallError {
         let failure = match self.state {
             State::Pausing => self.failure.take(),
-            State::Queued if !self.may_have_run() => Some(Failure::Unreachable),
-            State::Queued | State::Sent => None,
+            State::Queued => Some(Failure::Unreachable),
+            State::Sent => None,
         };
         self.failed(failure.unwrap_or(Failure::TimedOut), endpoints)
     }

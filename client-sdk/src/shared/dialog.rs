@@ -147,11 +147,12 @@ impl<T: Clone> Dialog<T> {
         match (link, event) {
             (Link::Connecting { .. }, Event::Connected) => self.connected(broker, now),
             (Link::Connecting { until }, Event::Refused | Event::Lost) => {
-                let pause = self.brokers[broker].refuse(&mut self.random);
-                if self.brokers.iter().any(|other| !other.down) {
+                if self.brokers.iter().enumerate().any(|(at, other)| at != broker && !other.down) {
                     return self.leave(broker, "unreachable", Failure::Unreachable, now);
                 }
-                self.set_broker_timer(broker, Some(until.min(now + pause)));
+                self.shun(broker, now);
+                let again = self.brokers[broker].not_before.unwrap_or(now);
+                self.set_broker_timer(broker, Some(again.min(until)));
             }
             (Link::Up { of_use, .. }, Event::Lost | Event::Refused) => {
                 let failure = if of_use { Failure::Cut } else { Failure::Left };
@@ -164,7 +165,8 @@ impl<T: Clone> Dialog<T> {
 
     fn connected(&mut self, broker: usize, now: Instant) {
         let state = &mut self.brokers[broker];
-        state.connect(now);
+        state.link = Link::Up { heard: now, said: now, asked: 0, of_use: false };
+        state.down = false;
         let queued = std::mem::take(&mut state.queued);
         self.set_broker_timer(broker, None);
         for key in queued {
@@ -248,7 +250,7 @@ impl<T: Clone> Dialog<T> {
         match reason.code {
             code::STOPPING => {
                 call.state = State::Pausing;
-                self.stop_using(broker);
+                self.shun(broker, now);
                 self.fail_try(key, Failure::Stopping, now);
             }
             code::BUSY => {
@@ -323,12 +325,16 @@ impl<T: Clone> Dialog<T> {
         }
         self.brokers[broker].queued.insert(key);
         self.set_call_timer(key, due);
-        if matches!(self.brokers[broker].link, Link::Closed) {
-            let until = now + self.settings.connect_timeout;
-            self.brokers[broker].link = Link::Connecting { until };
-            self.brokers[broker].down = false;
-            self.actions.push_back(Action::Connect { broker });
-            self.set_broker_timer(broker, Some(until));
+        let state = &mut self.brokers[broker];
+        if matches!(state.link, Link::Closed) {
+            let later = state.not_before.filter(|at| *at > now);
+            let until = later.unwrap_or(now) + self.settings.connect_timeout;
+            state.link = Link::Connecting { until };
+            state.down = false;
+            if later.is_none() {
+                self.actions.push_back(Action::Connect { broker });
+            }
+            self.set_broker_timer(broker, Some(later.unwrap_or(until)));
         }
     }
 
@@ -351,10 +357,12 @@ impl<T: Clone> Dialog<T> {
         self.set_call_timer(key, due);
     }
 
-    /// Leaves a broker, and moves its calls.
+    /// Leaves a broker, and moves its calls. One that was only cut off is not shunned.
     fn leave(&mut self, broker: usize, reason: &'static str, failure: Failure, now: Instant) {
         self.counts.left += 1;
-        self.stop_using(broker);
+        if !matches!(failure, Failure::Cut) {
+            self.shun(broker, now);
+        }
         let state = &mut self.brokers[broker];
         state.link = Link::Closed;
         let queued = std::mem::take(&mut state.queued);
@@ -373,8 +381,8 @@ impl<T: Clone> Dialog<T> {
     }
 
     /// New calls go elsewhere, if there is anywhere else.
-    fn stop_using(&mut self, broker: usize) {
-        self.brokers[broker].down = true;
+    fn shun(&mut self, broker: usize, now: Instant) {
+        self.brokers[broker].shun(&mut self.random, now);
         if self.current == broker {
             self.current = self.after(broker);
         }
@@ -388,18 +396,19 @@ impl<T: Clone> Dialog<T> {
         }
     }
 
-    /// The next broker that is not known to be down, or else the next.
+    /// The next broker that is not known to be down, itself the last, or else the next.
     fn after(&self, broker: usize) -> usize {
         let count = self.brokers.len();
         let next = |step: usize| (broker + step) % count;
-        (1..count).map(next).find(|next| !self.brokers[*next].down).unwrap_or(next(1))
+        (1..=count).map(next).find(|next| !self.brokers[*next].down).unwrap_or(next(1))
     }
 
     /// The try under way gave no reply: there is another, or the call ends.
     fn fail_try(&mut self, key: u64, failure: Failure, now: Instant) {
         let brokers = self.brokers.len();
+        let Some(from) = self.calls.get(&key).map(|call| call.broker) else { return };
+        let next = self.after(from);
         let Some(call) = self.calls.get_mut(&key) else { return };
-        let from = call.broker;
         let exhausted = call.tries >= call.request.tries
             || call.parts > 0
             || call.workerless >= brokers
@@ -412,23 +421,20 @@ impl<T: Clone> Dialog<T> {
         }
         call.sent_before |= call.state == State::Sent;
         call.state = State::Pausing;
-        let timed_out = matches!(failure, Failure::TimedOut);
-        let is_cut = matches!(failure, Failure::Cut);
-        call.failure = Some(failure);
         self.brokers[from].sent.remove(&key);
         self.brokers[from].queued.remove(&key);
-        if timed_out {
-            return self.begin_try(key, from, now);
-        }
-        let target = self.after(from);
-        if is_cut {
-            // It was there a moment ago: where no other is, it is connected anew at once.
-            let target = if self.brokers[target].down { from } else { target };
-            return self.begin_try(key, target, now);
-        }
-        let Some(call) = self.calls.get_mut(&key) else { return };
-        call.moves += 1;
-        if (call.moves as usize) < brokers && !self.brokers[target].down {
+        let (target, at_once) = match failure {
+            Failure::TimedOut | Failure::Cut => (from, true),
+            // The broker's own pauses are enough.
+            Failure::Left | Failure::Unreachable => (next, true),
+            Failure::Stopping | Failure::Busy(_) | Failure::NoWorker => {
+                call.moves += 1;
+                let is_untried = next != from && (call.moves as usize) < brokers;
+                (next, is_untried && !self.brokers[next].down)
+            }
+        };
+        call.failure = Some(failure);
+        if at_once {
             return self.begin_try(key, target, now);
         }
         call.broker = target;

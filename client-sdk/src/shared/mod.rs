@@ -16,15 +16,17 @@
 //! | a try failed because | the next goes |
 //! |---|---|
 //! | there was no reply in time, but the broker is there | to the same broker, at once |
-//! | the connection broke, after the broker had said something on it | to the next that is up, else to the same, at once |
-//! | the broker is silent, unreachable or violates the protocol | to the next |
+//! | the connection broke after the broker had said something | to the same broker, at once |
+//! | the broker is silent, lost, unreachable or violates the protocol | to the next, at once |
 //! | the broker is shutting down (503), or the service busy (429) | to the next |
 //! | there is no worker (404, fail fast), and another broker is left | to the next |
 //!
-//! "The next" is at once as long as there is one that the call has not tried and that
-//! is not known to be down; else after a pause that grows and is jittered. After a
-//! part of a reply has been handed out there is no other try. A broker that refuses
-//! connections is tried again after pauses that grow from 10 to 320 ms.
+//! "The next" is one that is not known to be down, if there is one. Where brokers have
+//! answered, the call goes there at once as long as there is one that it has not tried;
+//! else after a pause that grows and is jittered. A broker that refuses connections, or
+//! was left otherwise, is connected to again after pauses of its own, from 10 to 320 ms,
+//! until it has said something. After a part of a reply has been handed out there is no
+//! other try.
 //!
 //! When a call ends, every broker that may still be at it and is connected gets a CANCEL,
 //! those that it has left among them.
