@@ -425,9 +425,10 @@ impl<T: Clone> Dialog<T> {
         self.brokers[from].queued.remove(&key);
         let (target, at_once) = match failure {
             Failure::TimedOut | Failure::Cut => (from, true),
-            // The broker's own pauses are enough.
-            Failure::Left | Failure::Unreachable => (next, true),
-            Failure::Stopping | Failure::Busy(_) | Failure::NoWorker => {
+            // Nothing was sent, and the broker has pauses of its own.
+            Failure::Unreachable => (next, true),
+            // What was of no use once is not sent all together again.
+            Failure::Left | Failure::Stopping | Failure::Busy(_) | Failure::NoWorker => {
                 call.moves += 1;
                 let is_untried = next != from && (call.moves as usize) < brokers;
                 (next, is_untried && !self.brokers[next].down)
