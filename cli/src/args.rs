@@ -109,13 +109,14 @@ written 4096, 64KiB, 5MiB or 1GiB.
 Exit codes:
   0   done
   1   failed: no broker, no reply in time, or the service answered that it failed
-  2   wrong usage";
+  2   wrong usage
+Interrupted it ends by the signal, which a shell shows as 130 or 143.";
 
 /// Call the services of a Majordomo broker, offer new ones, and see what it does.
 ///
 /// Clients ask a broker for a service by name, and it hands each request to one of the
-/// workers registered for that name. It speaks MDP/0.1 (ZeroMQ RFC 7) and MDP/0.2
-/// (RFC 18); so does this command, with every broker that does.
+/// workers registered for that name. This command speaks MDP/1.0, and with --protocol
+/// MDP/0.1 (ZeroMQ RFC 7) or MDP/0.2 (RFC 18), for brokers of another make.
 #[derive(Debug, Parser)]
 #[command(
     name = "majordomo",
@@ -170,7 +171,7 @@ pub(crate) struct Asking {
     #[arg(long, value_name = "N")]
     pub(crate) tries: Option<u32>,
     /// The version of the protocol to speak.
-    #[arg(long, value_name = "VERSION", default_value = "0.2")]
+    #[arg(long, value_name = "VERSION", default_value = "1.0")]
     pub(crate) protocol: Protocol,
 }
 
@@ -209,14 +210,20 @@ The last asks the broker itself: 200 says that `count` has a worker, 404 that it
 The reply goes to standard output as it came: bytes, with nothing between frames or parts,
 each part as soon as it is there. --frames shows them apart.
 
-In MDP/1.0 a further try joins the one before it, and nothing runs twice while the broker
-lives. In the older versions it runs the request once more; --tries 1 is for services that
-must not. When it lasts longer than a second, standard
-error says so if it is a terminal, and also with -v, which tells of each try.
+When no worker registers for the service within a second the call fails, unless it is to
+--wait for one. Ctrl-C takes the request back: the broker and the worker are told, and `majordomo
+work` kills the command. When it lasts longer than a second, standard error says so if it is
+a terminal, and also with -v.
 
-When a worker failed, its text goes to standard error, and the exit code is 1. In MDP/0.1 and
-MDP/0.2 it says so by a reply of two frames, 500 and a text; with --raw that is a reply like
-any other.";
+A further try joins the one before it, and nothing runs twice while the broker lives; where a
+worker was lost the request goes to another, unless it is to run --once.
+
+When a worker failed, its text goes to standard error, and the exit code is 1. A worker of
+MDP/0.1 or MDP/0.2 says so by a reply of two frames, 500 and a text; with --raw that is a
+reply like any other.
+
+In MDP/0.1 and MDP/0.2 a call always waits for a worker, Ctrl-C ends only this process, and
+each try is a request of its own: --tries 1 is for services that must not run twice.";
 
 /// Ask a service and print its reply.
 ///
@@ -241,9 +248,15 @@ pub(crate) struct Call {
     /// Print a line for each frame of the reply: PARTIAL or FINAL, its size, its start.
     #[arg(long)]
     pub(crate) frames: bool,
-    /// Print a failure like any other reply.
+    /// Print a failure that came as a reply like any other.
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Wait for a worker where none is registered, instead of failing after a second.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Never run it a second time: it fails when its worker is lost. MDP/1.0 only.
+    #[arg(long)]
+    pub(crate) once: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -265,7 +278,8 @@ An exit code other than 0 is a failure: the client gets the code and the end of 
 error instead of the reply.
 
 The command runs in a process group of its own, so Ctrl-C does not reach it. Processes of
-the group that are left when it has ended are killed, and all of them when a limit is passed.
+the group that are left when it has ended are killed, and all of them when a limit is passed
+or nobody waits for the reply any more: the client took the request back, or its time is up.
 
 SIGTERM or SIGINT stops the worker: it takes no new request and finishes what runs, for
 --drain-limit at most. A second one kills what runs; the broker gives those requests to other
@@ -298,14 +312,15 @@ pub(crate) struct Work {
     /// How long running requests may go on after the first signal.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     pub(crate) drain_limit: Duration,
-    /// The time between heartbeats. The broker must be set to the same.
+    /// The time between heartbeats. The broker may change it; in MDP/0.1 and MDP/0.2 it
+    /// must be set to the same.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "2.5s")]
     pub(crate) heartbeat_interval: Duration,
     /// Intervals of silence after which a broker is taken for lost.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) heartbeat_liveness: u32,
     /// The version of the protocol to speak.
-    #[arg(long, value_name = "VERSION", default_value = "0.2")]
+    #[arg(long, value_name = "VERSION", default_value = "1.0")]
     pub(crate) protocol: Protocol,
     #[command(flatten)]
     common: Common,

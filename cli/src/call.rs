@@ -9,29 +9,62 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use majordomo_client::{
-    BlockingClient, BlockingClientBuilder, Body, CallError, Client, ClientBuilder, Reply, failure,
-};
-use majordomo_protocol::{Version, dump};
+use majordomo_client::{Body, CallError, Client, Options, Reply, failure};
+use majordomo_protocol::dump;
 
-use crate::args::{Asking, Call, Protocol, UsageError};
-use crate::{note, print, printable};
+use crate::args::{Call, Protocol, UsageError};
+use crate::interrupt::{Interrupted, Interrupts};
+use crate::{asking, note, print, printable};
+
+/// How often, and in what distance, a service without worker is asked again: a worker
+/// started at the same time as the call is found.
+const LOOKS: u32 = 10;
+const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(call: &Call, brokers: &[String], verbose: bool) -> anyhow::Result<()> {
     let service = call.service.as_str();
     let progress = || (verbose || io::stderr().is_terminal()).then(|| Progress::start(service));
     // Wrong settings are told before standard input is waited for.
     if call.asking.protocol == Protocol::V1_0 {
-        let client = shared_client(brokers, call).build()?;
-        let replies = client.submit(service, body(call)?)?.replies();
-        return show(call, progress(), replies.map(|reply| reply.map_err(told)));
+        let client = asking::client(brokers, &call.asking);
+        let client = client.body_bytes_max(call.bytes_max).reply_bytes_max(call.bytes_max);
+        let client = client.build()?;
+        let (body, progress) = (body(call)?, progress());
+        let interrupts = Interrupts::close(&client).context("cannot handle signals")?;
+        let told = |error| told(error, call, &client, &interrupts, brokers);
+        let replies = ask(call, &client, body).map_err(told)?;
+        return show(call, progress, replies.map(|reply| reply.map_err(told)));
     }
-    let mut client = client(brokers, &call.asking)
-        .body_bytes_max(call.bytes_max)
-        .reply_bytes_max(call.bytes_max)
-        .build()?;
+    if call.once {
+        return Err(UsageError("--once needs MDP/1.0: older versions cannot say it".into()).into());
+    }
+    let client = asking::blocking(brokers, &call.asking, call.asking.protocol.into());
+    let client = client.body_bytes_max(call.bytes_max).reply_bytes_max(call.bytes_max);
+    let mut client = client.build()?;
     let replies = client.stream(service, body(call)?)?;
     show(call, progress(), replies.map(|reply| Ok(reply?)))
+}
+
+/// Submits the request; a few times where there is no worker.
+fn ask(
+    call: &Call,
+    client: &Client,
+    body: Body,
+) -> Result<impl Iterator<Item = Result<Reply, CallError>>, CallError> {
+    let options = if call.wait { Options::new() } else { Options::new().fail_fast() };
+    let options = if call.once { options.once() } else { options };
+    let mut looks = LOOKS;
+    loop {
+        let submitted = client.submit_with(call.service.as_str(), body.clone(), &options)?;
+        let mut replies = submitted.replies().peekable();
+        let is_missing = matches!(replies.peek(), Some(Err(CallError::NoWorker { .. })));
+        if !is_missing || call.wait || looks == 0 {
+            return Ok(replies);
+        }
+        looks -= 1;
+        // Nobody unparks this thread.
+        thread::park_timeout(LOOK);
+    }
 }
 
 /// Prints replies as they come.
@@ -45,9 +78,7 @@ fn show(
         if let Some(progress) = &progress {
             progress.heard();
         }
-        // MDP/1.0 has errors, and needs no convention.
-        if call.asking.protocol != Protocol::V1_0
-            && let Reply::Final(last) = &reply
+        if let Reply::Final(last) = &reply
             && let Some(text) = failure(last)
             && !call.raw
         {
@@ -64,50 +95,21 @@ fn show(
     Ok(())
 }
 
-/// A failure of the service in the words that every version has for it.
-fn told(error: CallError) -> anyhow::Error {
-    match error {
-        CallError::Remote { service, code: 500, text, .. } => {
-            anyhow!("service {service} failed: {}", printable(text.trim_end()))
+/// Why there is no reply.
+fn told(
+    error: CallError,
+    call: &Call,
+    client: &Client,
+    interrupts: &Interrupts,
+    brokers: &[String],
+) -> anyhow::Error {
+    match (error, interrupts.signal()) {
+        (CallError::Closed { .. }, Some(signal)) => Interrupted(signal).into(),
+        (CallError::NoWorker { service, .. }, _) if !call.wait => {
+            anyhow!("no worker for service {service}; with --wait the request waits for one")
         }
-        error => error.into(),
+        (error, _) => asking::told(error, client, brokers),
     }
-}
-
-/// A client of MDP/1.0 of these brokers that asks as it was told to.
-fn shared_client(brokers: &[String], call: &Call) -> ClientBuilder {
-    let mut builder = Client::builder();
-    for endpoint in brokers {
-        builder = builder.broker(endpoint);
-    }
-    if let Some(timeout) = call.asking.timeout {
-        builder = builder.timeout(timeout);
-    }
-    if let Some(tries) = call.asking.tries {
-        builder = builder.tries(tries);
-    }
-    builder.body_bytes_max(call.bytes_max).reply_bytes_max(call.bytes_max)
-}
-
-/// A client of these brokers that asks as it was told to.
-pub(crate) fn client(brokers: &[String], asking: &Asking) -> BlockingClientBuilder {
-    // The broker's own services, which is what else is asked by it, are the same in
-    // MDP/0.2 and MDP/1.0.
-    let version = match asking.protocol {
-        Protocol::V0_1 => Version::V0_1,
-        Protocol::V0_2 | Protocol::V1_0 => Version::V0_2,
-    };
-    let mut builder = BlockingClient::builder().version(version);
-    for endpoint in brokers {
-        builder = builder.broker(endpoint);
-    }
-    if let Some(timeout) = asking.timeout {
-        builder = builder.timeout(timeout);
-    }
-    if let Some(tries) = asking.tries {
-        builder = builder.tries(tries);
-    }
-    builder
 }
 
 fn body(call: &Call) -> anyhow::Result<Body> {

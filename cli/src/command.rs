@@ -29,6 +29,9 @@ const PIECE_BYTES_MAX: usize = 64 * 1024;
 /// before it, it stays below the limit that the worker SDK has for such a text.
 const ERRORS_BYTES_MAX: usize = 900;
 
+/// How often a command that runs looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// How long a command that has ended may be outlived by its output and its errors: a
 /// process that left its group may hold them open.
 const OPEN_MAX: Duration = Duration::from_millis(200);
@@ -193,23 +196,29 @@ impl<'a> Task<'a> {
 
     /// Hands on the output, until the command has ended and all it wrote has come.
     /// What it left running in its group is killed then. `remaining` is the time it has
-    /// left, if there is a limit.
+    /// left, if there is a limit; `is_wanted`, whether anybody waits for it.
     ///
     /// # Errors
     ///
-    /// When the command fails, writes too much or takes too long, and when `take`
-    /// refuses a piece.
+    /// When the command fails, writes too much or takes too long, when nobody waits for
+    /// it any more, and when `take` refuses a piece.
     pub(crate) fn run(
         mut self,
         remaining: impl Fn() -> Option<Duration>,
+        is_wanted: impl Fn() -> bool,
         mut take: impl FnMut(Vec<u8>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let (mut writing, mut running, mut erring) = (true, true, true);
         let mut errors = Vec::new();
         let mut bytes = 0usize;
         while writing || running {
-            let left = if running { remaining() } else { Some(OPEN_MAX) };
-            match self.next(left) {
+            if running && !is_wanted() {
+                bail!("nobody waits for the reply: the command was killed");
+            }
+            let left = if running { remaining() } else { None };
+            let look = if running { LOOK } else { OPEN_MAX };
+            let wait = left.map_or(look, |left| left.min(look));
+            match self.events.recv_timeout(wait) {
                 Ok(Event::Output(piece)) => {
                     self.check(&mut bytes, &piece)?;
                     take(piece)?;
@@ -223,9 +232,10 @@ impl<'a> Task<'a> {
                 }
                 // Somebody who left the group holds the output open.
                 Err(RecvTimeoutError::Timeout) if !running => break,
-                Err(RecvTimeoutError::Timeout) => {
+                Err(RecvTimeoutError::Timeout) if left == Some(wait) => {
                     bail!("time limit passed: the command was killed")
                 }
+                Err(RecvTimeoutError::Timeout) => {}
                 // No thread is left to say anything.
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -235,19 +245,12 @@ impl<'a> Task<'a> {
             return Ok(());
         }
         while erring {
-            match self.next(Some(OPEN_MAX)) {
+            match self.events.recv_timeout(OPEN_MAX) {
                 Ok(Event::Errors(piece)) => keep_end(&mut errors, &piece),
                 Ok(_) | Err(_) => erring = false,
             }
         }
         bail!("{}", failure(status, &errors))
-    }
-
-    fn next(&self, left: Option<Duration>) -> Result<Event, RecvTimeoutError> {
-        match left {
-            Some(left) => self.events.recv_timeout(left),
-            None => self.events.recv().map_err(RecvTimeoutError::from),
-        }
     }
 
     fn check(&self, bytes: &mut usize, piece: &[u8]) -> anyhow::Result<()> {

@@ -2,8 +2,10 @@
 //! exit code how it went. Each command has a file of its own.
 
 mod args;
+mod asking;
 mod call;
 mod command;
+mod interrupt;
 mod status;
 mod units;
 mod work;
@@ -29,6 +31,9 @@ fn main() -> ExitCode {
         Err(error) if error.is::<ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => {
             note(format_args!("{error:#}"));
+            if let Some(interrupt::Interrupted(signal)) = error.downcast_ref() {
+                interrupt::end(*signal);
+            }
             ExitCode::from(if is_wrong_usage(&error) { WRONG_USAGE } else { FAILED })
         }
     }
@@ -36,8 +41,16 @@ fn main() -> ExitCode {
 
 fn run(invocation: &Invocation) -> anyhow::Result<()> {
     let Invocation { brokers, verbose, command } = invocation;
-    let level = if *verbose { log::LevelFilter::Debug } else { log::LevelFilter::Warn };
-    env_logger::Builder::new().filter_level(level).format_timestamp_millis().try_init()?;
+    let mut logger = env_logger::Builder::new();
+    match verbose {
+        true => logger.filter_level(log::LevelFilter::Debug),
+        // What a client warns of is told once more by the error that the call ends with,
+        // or another broker has made up for it.
+        false => logger
+            .filter_level(log::LevelFilter::Warn)
+            .filter_module("majordomo_client", log::LevelFilter::Error),
+    };
+    logger.format_timestamp_millis().try_init()?;
     match command {
         Command::Call(call) => call::run(call, brokers, *verbose),
         Command::Work(work) => work::run(work, brokers),

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use comfy_table::{CellAlignment, Table, presets};
-use majordomo_client::{BlockingClient, BrokerReport};
-use majordomo_protocol::ServiceName;
-use majordomo_protocol::mmi::{self, WorkerState};
+use majordomo_client::{BrokerReport, ServiceName};
+use majordomo_protocol::mmi::{self, WorkerReport, WorkerState};
 
-use crate::args::{Status, UsageError};
-use crate::{ReaderGone, note, print, printable};
+use crate::args::{Protocol, Status, UsageError};
+use crate::{ReaderGone, asking, note, print, printable};
 
 /// Clears a terminal and goes to its upper left corner.
 const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
@@ -21,9 +20,9 @@ const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(status: &Status, brokers: &[String]) -> anyhow::Result<()> {
-    let mut client = crate::call::client(brokers, &status.asking).build()?;
+    let mut ask = question(status, brokers)?;
     let Some(interval) = status.watch else {
-        return show(&mut client, status, b"");
+        return show(ask()?, status, b"");
     };
     if interval < INTERVAL_MIN {
         let text = format!("--watch is {interval:?}: it must be {INTERVAL_MIN:?} or more");
@@ -31,7 +30,7 @@ pub(crate) fn run(status: &Status, brokers: &[String]) -> anyhow::Result<()> {
     }
     let clear = if io::stdout().is_terminal() { CLEAR } else { b"" };
     loop {
-        match show(&mut client, status, clear) {
+        match ask().and_then(|answer| show(answer, status, clear)) {
             Err(error) if error.is::<ReaderGone>() => return Err(error),
             // A broker that restarts is worth watching.
             Err(error) => note(format_args!("{error:#}")),
@@ -42,9 +41,26 @@ pub(crate) fn run(status: &Status, brokers: &[String]) -> anyhow::Result<()> {
     }
 }
 
-/// Asks the broker, and prints what it answers behind `before`.
-fn show(client: &mut BlockingClient, status: &Status, before: &[u8]) -> anyhow::Result<()> {
-    let mut answer = client.request(mmi::BROKER, "")?.into_bytes();
+/// What asks the broker for its report, as often as it is called, on one connection.
+fn question(
+    status: &Status,
+    brokers: &[String],
+) -> anyhow::Result<Box<dyn FnMut() -> anyhow::Result<Vec<u8>>>> {
+    if status.asking.protocol == Protocol::V1_0 {
+        let (client, brokers) =
+            (asking::client(brokers, &status.asking).build()?, brokers.to_vec());
+        return Ok(Box::new(move || {
+            let answer = client.call(mmi::BROKER, "");
+            Ok(answer.map_err(|error| asking::told(error, &client, &brokers))?.into_bytes())
+        }));
+    }
+    let version = status.asking.protocol.into();
+    let mut client = asking::blocking(brokers, &status.asking, version).build()?;
+    Ok(Box::new(move || Ok(client.request(mmi::BROKER, "")?.into_bytes())))
+}
+
+/// Prints what the broker answered behind `before`.
+fn show(mut answer: Vec<u8>, status: &Status, before: &[u8]) -> anyhow::Result<()> {
     if answer == mmi::NOT_IMPLEMENTED.as_bytes() {
         bail!(
             "the broker does not know {} (it answered 501): only Majordomo's own has a status; \
@@ -77,8 +93,8 @@ fn tables(report: &BrokerReport, only: Option<&ServiceName>) -> anyhow::Result<S
     {
         bail!("the broker knows no service {only}: it has no worker and no request");
     }
-    let header = ["SERVICE", "WORKER", "PROTOCOL", "STATE", "AGE", "SILENT", "ANSWERED"];
-    let mut workers = table(header, &[4, 5, 6]);
+    let header = ["SERVICE", "WORKER", "PROTOCOL", "STATE", "RUNNING", "AGE", "SILENT", "ANSWERED"];
+    let mut workers = table(header, &[4, 5, 6, 7]);
     for worker in report.workers.iter().filter(|worker| wanted(&worker.service)) {
         let state = match worker.state {
             WorkerState::Idle => "idle",
@@ -90,6 +106,7 @@ fn tables(report: &BrokerReport, only: Option<&ServiceName>) -> anyhow::Result<S
             worker.id.clone(),
             worker.protocol.clone(),
             state.to_owned(),
+            running(worker),
             age(worker.age_ms),
             age(worker.silent_ms),
             worker.answered.to_string(),
@@ -117,6 +134,11 @@ fn tables(report: &BrokerReport, only: Option<&ServiceName>) -> anyhow::Result<S
         parts.push(text(&counters));
     }
     Ok(parts.join("\n"))
+}
+
+/// Requests that a worker has, of those it takes at once.
+fn running(worker: &WorkerReport) -> String {
+    format!("{}/{}", worker.running, worker.capacity)
 }
 
 fn totals(report: &BrokerReport) -> String {
@@ -176,7 +198,7 @@ fn age(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use majordomo_protocol::mmi::{ServiceReport, WorkerReport};
+    use majordomo_protocol::mmi::ServiceReport;
 
     fn report() -> BrokerReport {
         let service = |name: &str, workers| ServiceReport {
@@ -220,8 +242,8 @@ SERVICE  WORKERS  WAITING  RUNNING
 count          1        0        0
 void           0       12        0
 
-SERVICE  WORKER      PROTOCOL  STATE    AGE  SILENT  ANSWERED
-count    00800041a7  0.2       idle   2h01m   350ms      1000
+SERVICE  WORKER      PROTOCOL  STATE  RUNNING    AGE  SILENT  ANSWERED
+count    00800041a7  0.2       idle       0/1  2h01m   350ms      1000
 
 COUNTER            VALUE
 requests_received   1012

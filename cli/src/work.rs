@@ -105,7 +105,7 @@ impl Handler for Commands {
             }
             Output::Lines(_) => Ok(responder.partial(piece)?),
         };
-        task.run(|| request.remaining(), take)?;
+        task.run(|| request.remaining(), || !request.is_cancelled(), take)?;
         Ok(responder.finish(reply))
     }
 }

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use majordomo_protocol::mmi::{self, BrokerReport};
-use majordomo_protocol::{Body, Excerpt, ServiceName, Version};
+use majordomo_protocol::mmi::{BROKER, BrokerReport, SERVICE};
+use majordomo_protocol::{Body, ServiceName, Version};
 
 use crate::dialog::{Delivery, Dialog, Reply, Settings};
 use crate::error::{Error, Violation};
 use crate::io::{self, Io};
+use crate::mmi;
 
 /// A client whose calls block until there is a reply or an error.
 ///
@@ -127,16 +128,8 @@ impl BlockingClient {
     /// than 200 and 404.
     pub fn lookup(&mut self, service: &str) -> Result<bool, Error> {
         let service = ServiceName::new(service)?;
-        let answer = self.request(mmi::SERVICE, service.as_str())?.into_bytes();
-        match std::str::from_utf8(&answer) {
-            Ok(mmi::FOUND) => Ok(true),
-            Ok(mmi::NOT_FOUND) => Ok(false),
-            _ => Err(self.violation(Violation::Answer {
-                service: mmi::SERVICE,
-                expected: "200 or 404",
-                found: Excerpt::of(&answer),
-            })),
-        }
+        let answer = self.request(SERVICE, service.as_str())?;
+        mmi::found(answer).map_err(|source| self.violation(source))
     }
 
     /// The state of the broker, its services and workers (`mmi.broker`, which is
@@ -147,15 +140,8 @@ impl BlockingClient {
     /// As [`BlockingClient::request`]; [`Error::Violation`] also from a broker of
     /// another make, which does not know this service.
     pub fn broker_report(&mut self) -> Result<BrokerReport, Error> {
-        let answer = self.request(mmi::BROKER, "")?.into_bytes();
-        if answer == mmi::NOT_IMPLEMENTED.as_bytes() {
-            return Err(self.violation(Violation::Answer {
-                service: mmi::BROKER,
-                expected: "a report in JSON",
-                found: Excerpt::of(&answer),
-            }));
-        }
-        serde_json::from_slice(&answer).map_err(|error| self.violation(error.into()))
+        let answer = self.request(BROKER, "")?;
+        mmi::report(answer).map_err(|source| self.violation(source))
     }
 
     /// Closes the client. Dropping it does the same.

@@ -6,10 +6,11 @@ use crate::call_error::CallError;
 use crate::client::Client;
 use crate::shared::Settings;
 
-/// What [`Client::submit`] does where as many calls are outstanding as may be.
+/// What [`Client::submit`] does where as many calls, or bytes, are outstanding as may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
-    /// It waits until another has ended, at most for the call's deadline.
+    /// It waits until others have ended, at most for the call's deadline. Who waits longer
+    /// goes first.
     #[default]
     Wait,
     /// It fails at once as [`CallError::Full`].
@@ -88,14 +89,23 @@ impl ClientBuilder {
         self
     }
 
-    /// The most calls outstanding, 1 to 1,048,576. Each holds its body until it ends.
-    /// Default: 10,000.
+    /// The most calls outstanding, 1 to 1,048,576. Default: 10,000.
     pub fn outstanding_max(mut self, calls: usize) -> Self {
         self.settings.outstanding_max = calls;
         self
     }
 
-    /// What happens to one call more. Default: [`WhenFull::Wait`].
+    /// The most bytes that the calls outstanding hold: each its body and metadata until it
+    /// ends, and 64 bytes more for each frame of the body after the first. 1 or more.
+    /// Default: 256 MiB.
+    ///
+    /// A call larger than that goes alone: it waits until no other is outstanding.
+    pub fn outstanding_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.outstanding_bytes_max = bytes;
+        self
+    }
+
+    /// What happens to one call more, or to one byte. Default: [`WhenFull::Wait`].
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
         self

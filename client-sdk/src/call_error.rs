@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::error::Violation;
 use majordomo_protocol::{Body, InvalidEndpoint, InvalidServiceName, ServiceName};
 
 /// Why a call of a [`Client`](crate::Client), or the making of one, failed.
@@ -29,13 +30,15 @@ pub enum CallError {
         setting: &'static str,
     },
 
-    /// As many calls are outstanding as may be, and the client was told not to wait
-    /// (or has waited until the deadline). Nothing was sent. Try later, or raise
-    /// `outstanding_max`.
-    #[error("outstanding_max = {outstanding_max} calls are outstanding")]
+    /// As many calls are outstanding, or as many bytes, as may be, and the client was told
+    /// not to wait (or has waited until the deadline). Nothing was sent. Try later, or
+    /// raise the limit.
+    #[error("the calls outstanding have reached {setting} = {limit}")]
     Full {
-        /// How many may be.
-        outstanding_max: usize,
+        /// The setting that says how many may be.
+        setting: &'static str,
+        /// Its value.
+        limit: usize,
     },
 
     /// No worker serves this name (404): none at all with `fail_fast`, else none
@@ -168,6 +171,10 @@ pub enum CallError {
         may_have_run: bool,
     },
 
+    /// One of the broker's own services gave an answer that it does not have.
+    #[error("protocol violation by the broker")]
+    Violation(#[from] Violation),
+
     /// The client was closed, or its ZeroMQ context terminated. It is of no more use.
     #[error("the client is closed")]
     Closed {
@@ -209,6 +216,7 @@ impl CallError {
             | CallError::Endpoint(_)
             | CallError::Start(_) => false,
             CallError::WorkerLost { .. }
+            | CallError::Violation(_)
             | CallError::Remote { .. }
             | CallError::ReplyOverLimit { .. } => true,
             CallError::NoWorker { may_have_run, .. }

@@ -8,16 +8,18 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use majordomo_protocol::Body;
+use majordomo_protocol::mmi::{BROKER, BrokerReport, SERVICE};
+use majordomo_protocol::{Body, ServiceName};
 
 use crate::builder::{ClientBuilder, WhenFull};
 use crate::call::Call;
 use crate::call_error::CallError;
+use crate::mmi;
 use crate::options::Options;
 use crate::places::Places;
 use crate::shared::io::{Link, Loop, Submit};
-use crate::shared::{Counts, Dialog, Settings};
-use crate::slot::{Pending, Slot};
+use crate::shared::{Counts, Dialog, Request, Settings};
+use crate::slot::{self, Pending, Slot};
 use crate::wake::{self, Bell};
 
 /// A client of MDP/1.0, for any number of threads and calls at once.
@@ -121,7 +123,8 @@ impl Client {
         let run = Loop { context, dialog, submits: taken, handed: handed.clone(), ear, links };
         let thread = thread::Builder::new().name("majordomo-client".to_owned());
         let thread = thread.spawn(move || run.run()).map_err(CallError::Start)?;
-        let places = Arc::new(Places::new(settings.outstanding_max));
+        let places = Places::new(settings.outstanding_max, settings.outstanding_bytes_max);
+        let places = Arc::new(places);
         let keys = AtomicU64::new(1);
         let thread = Some(thread);
         let shared = Shared { settings, when_full, submits, handed, places, keys, bell, thread };
@@ -153,8 +156,8 @@ impl Client {
         self.submit_with(service, body, options)?.wait()
     }
 
-    /// Asks a service and goes on. Blocks only where as many calls are outstanding as
-    /// may be; see [`ClientBuilder::when_full`].
+    /// Asks a service and goes on. Blocks only where as many calls are outstanding, or as
+    /// many bytes, as may be; see [`ClientBuilder::when_full`].
     ///
     /// # Errors
     ///
@@ -205,6 +208,37 @@ impl Client {
         self.hand_over(service, body.into(), options, true).map(Call::detach)
     }
 
+    /// Whether at least one worker is registered for `service` (RFC 8, `mmi.service`). It
+    /// may have gone, or another come, before the next call. Blocks as a call does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::call`]; [`CallError::Violation`] for an answer other than 200 and 404.
+    ///
+    #[cfg_attr(feature = "testing", doc = "```")]
+    #[cfg_attr(not(feature = "testing"), doc = "```ignore")]
+    /// # use majordomo_client::testing::Script;
+    /// # let broker = Script::new().reply("mmi.service", "echo", "200").start();
+    /// # let client = broker.client();
+    /// assert!(client.lookup("echo")?);
+    /// # Ok::<(), majordomo_client::CallError>(())
+    /// ```
+    pub fn lookup(&self, service: &str) -> Result<bool, CallError> {
+        let service = ServiceName::new(service)?;
+        Ok(mmi::found(self.call(SERVICE, service.as_str())?)?)
+    }
+
+    /// The state of the broker, its services and workers (`mmi.broker`, which is
+    /// Majordomo's own). Blocks as a call does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::call`]; [`CallError::Violation`] from a broker of another make, which
+    /// does not know this service.
+    pub fn broker_report(&self) -> Result<BrokerReport, CallError> {
+        Ok(mmi::report(self.call(BROKER, "")?)?)
+    }
+
     /// What has happened so far, and how many calls are under way, as the I/O thread
     /// last saw it.
     pub fn counts(&self) -> Counts {
@@ -213,7 +247,7 @@ impl Client {
 
     /// How many calls were submitted and have not ended.
     pub fn outstanding(&self) -> usize {
-        self.shared.settings.outstanding_max - self.shared.places.free()
+        self.shared.places.taken()
     }
 
     /// Closes the client, whatever handles there are. Calls under way end as
@@ -238,13 +272,10 @@ impl Client {
             WhenFull::Wait => request.deadline,
             WhenFull::Error => Duration::ZERO,
         };
-        if !shared.places.take(wait) {
-            let outstanding_max = shared.settings.outstanding_max;
-            return Err(CallError::Full { outstanding_max });
-        }
+        let place = Places::take(&shared.places, weight(&request), wait)?;
         let slot = Arc::new(Slot::default());
-        let (service, places) = (request.service.clone(), shared.places.clone());
-        let pending = Arc::new(Pending { slot: slot.clone(), places, service });
+        let service = request.service.clone();
+        let pending = Arc::new(Pending { slot: slot.clone(), _place: place, service });
         let key = shared.keys.fetch_add(1, Ordering::Relaxed);
         let closed = CallError::Closed { may_have_run: false };
         if shared.handed.closed.load(Ordering::Acquire) {
@@ -255,6 +286,11 @@ impl Client {
         shared.bell.ring();
         Ok(Call::new(key, slot, shared.clone()))
     }
+}
+
+/// About what a call holds in bytes beside what every call does.
+fn weight(request: &Request) -> usize {
+    slot::weight(&request.body) + request.metadata.as_bytes().len()
 }
 
 impl Shared {

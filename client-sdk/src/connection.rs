@@ -67,11 +67,11 @@ impl Connection {
         context: &zmq::Context,
         endpoint: &str,
         reply_bytes_max: usize,
-        linger: Duration,
     ) -> Result<Self, Failed> {
         let socket = context.socket(zmq::DEALER).map_err(failed("open a socket"))?;
         let set = || -> zmq::Result<()> {
-            socket.set_linger(i32::try_from(linger.as_millis()).unwrap_or(i32::MAX))?;
+            // Whatever a lost connection has not sent would keep its monitor waiting.
+            socket.set_linger(0)?;
             socket.set_reconnect_ivl(RECONNECT_MS)?;
             // A frame far above what is taken ends the connection before it is held.
             let frame_max = reply_bytes_max.saturating_mul(2).max(1 << 20);
@@ -97,6 +97,12 @@ impl Connection {
             broken: false,
             refused_at: None,
         })
+    }
+
+    /// Lets it go on for at most so long, once it is closed, to send what it has not sent.
+    pub(crate) fn linger(&self, time: Duration) -> Result<(), Failed> {
+        let ms = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+        self.socket.set_linger(ms).map_err(failed("set the options of a socket"))
     }
 
     pub(crate) fn endpoint(&self) -> &str {

@@ -16,9 +16,8 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Opens a socket that has nothing left to send when it is closed.
 fn open(context: &zmq::Context, endpoint: &str, settings: &Settings) -> Result<Connection, Failed> {
-    Connection::open(context, endpoint, settings.reply_bytes_max, Duration::ZERO)
+    Connection::open(context, endpoint, settings.reply_bytes_max)
 }
 
 /// The socket of a client, if one is open.

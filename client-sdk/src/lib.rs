@@ -101,6 +101,7 @@ pub mod dialog;
 mod error;
 mod event;
 mod io;
+mod mmi;
 mod options;
 mod places;
 mod settings;

@@ -10,7 +10,7 @@ use majordomo_protocol::{Body, ServiceName};
 
 use crate::call_error::CallError;
 use crate::dialog::Reply;
-use crate::places::Places;
+use crate::places::Place;
 
 /// What a frame weighs beside its bytes: about what it costs to hold, so that a limit
 /// in bytes also bounds empty frames.
@@ -177,7 +177,8 @@ impl Slot {
     }
 }
 
-fn weight(body: &Body) -> usize {
+/// The bytes of a body, and what its frames cost.
+pub(crate) fn weight(body: &Body) -> usize {
     body.size() + body.frames().len().saturating_sub(1) * FRAME_WEIGHT
 }
 
@@ -185,13 +186,12 @@ fn weight(body: &Body) -> usize {
 /// worst as closed, and its place is free: so it is even if the thread ends early.
 pub(crate) struct Pending {
     pub(crate) slot: Arc<Slot>,
-    pub(crate) places: Arc<Places>,
+    pub(crate) _place: Place,
     pub(crate) service: ServiceName,
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
         self.slot.end(Err(CallError::Closed { may_have_run: true }));
-        self.places.give_back();
     }
 }

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
 use majordomo_client::{
-    Body, CallError, Client, ClientBuilder, Metadata, Options, Reply, WhenFull,
+    Body, CallError, Client, ClientBuilder, Metadata, Options, Reply, Violation, WhenFull,
 };
 use majordomo_protocol::client::{Answered, FromBroker, ToBroker};
 use majordomo_protocol::{
@@ -442,7 +442,7 @@ fn a_full_client_says_so_or_waits() {
     let client = full.clone().build().expect("a client");
     let calls = [0, 1].map(|_| client.submit("echo", "x").expect("a call"));
     let error = client.call("echo", "x").expect_err("no place");
-    assert!(matches!(error, CallError::Full { outstanding_max: 2 }));
+    assert!(matches!(error, CallError::Full { setting: "outstanding_max", limit: 2 }));
     drop(calls);
     until("a place", || client.outstanding() == 0);
     client.submit("echo", "x").expect("a place").detach();
@@ -454,6 +454,78 @@ fn a_full_client_says_so_or_waits() {
         client.submit("echo", "x").expect("a place in time").detach();
     }
     until("the end of all calls", || client.outstanding() == 0);
+}
+
+#[test]
+fn bytes_outstanding_are_bounded_and_what_is_larger_goes_alone() {
+    let router = Router::new();
+    let full = at(&router.endpoint).outstanding_bytes_max(1_000).when_full(WhenFull::Error);
+    let client = full.build().expect("a client");
+    let first = client.submit("echo", vec![0; 600]).expect("room");
+    let error = client.call("echo", vec![0; 401]).expect_err("no room");
+    let full =
+        |error| matches!(error, CallError::Full { setting: "outstanding_bytes_max", limit: 1_000 });
+    assert!(full(error));
+    // Frames have their weight, too.
+    assert!(full(client.call("echo", vec![vec![]; 8]).expect_err("no room")));
+    let second = client.submit("echo", vec![0; 400]).expect("room");
+    for call in [first, second] {
+        let asked = router.asked();
+        router.last(&asked, "reply");
+        assert!(call.wait().is_ok());
+    }
+    until("room", || client.outstanding() == 0);
+    let large = client.submit("echo", vec![0; 5_000]).expect("it is alone");
+    assert!(full(client.call("echo", "x").expect_err("no room beside it")));
+    drop(large);
+    until("room", || client.outstanding() == 0);
+
+    let broker = Echo::new();
+    let client = at(&broker.endpoint).outstanding_bytes_max(1_000).build().expect("a client");
+    thread::scope(|scope| {
+        for size in [10, 300, 999, 1_000, 5_000] {
+            let client = &client;
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    let reply = client.call("echo", vec![7; size]).expect("room in time");
+                    assert_eq!(reply.size(), size);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn the_broker_s_own_services_are_asked() {
+    let router = Router::new();
+    let client = client(&router.endpoint);
+    let broker = thread::spawn(move || {
+        for (service, answer) in [
+            ("mmi.service", "200"),
+            ("mmi.service", "404"),
+            ("mmi.service", "maybe"),
+            (
+                "mmi.broker",
+                r#"{"version":"9.9","uptime_ms":1,"stopping":false,"clients":0,
+                "bytes":0,"services":[],"workers":[],"counters":{}}"#,
+            ),
+            ("mmi.broker", "501"),
+        ] {
+            let asked = router.asked();
+            assert_eq!(asked.service.as_str(), service);
+            router.last(&asked, answer);
+        }
+        router
+    });
+    assert!(client.lookup("echo").expect("an answer"));
+    assert!(!client.lookup("echo").expect("an answer"));
+    let error = client.lookup("echo").expect_err("no answer");
+    assert!(matches!(error, CallError::Violation(Violation::Answer { .. })), "{error:?}");
+    assert_eq!(client.broker_report().expect("a report").version, "9.9");
+    let error = client.broker_report().expect_err("no report");
+    assert!(matches!(error, CallError::Violation(_)) && error.may_have_run(), "{error:?}");
+    assert!(matches!(client.lookup(""), Err(CallError::ServiceName(_))));
+    broker.join().expect("a broker");
 }
 
 #[test]

@@ -304,6 +304,40 @@ fn a_call_whose_time_passed_before_any_broker_was_there_says_so() {
 }
 
 #[test]
+fn a_call_whose_time_passes_in_a_pause_ends_with_what_its_last_try_failed_of() {
+    // Refused by the only broker there is, time and again.
+    let mut table = Table::new(1);
+    let short = Request { timeout: SECOND, deadline: SECOND * 21 / 20, ..request("echo") };
+    table.submit(1, short.clone());
+    table.event(0, Event::Refused);
+    table.pass(2 * SECOND);
+    let error = table.error_of_call();
+    assert!(matches!(error, CallError::Disconnected { .. }), "{error}");
+    assert!(!error.may_have_run());
+    table.assert_empty();
+
+    let mut table = Table::new(1);
+    table.submit(1, Request { deadline: SECOND / 20, ..short });
+    table.event(0, Event::Connected);
+    let id = table.asked(0);
+    table.error(0, id, code::BUSY);
+    table.pass(SECOND);
+    let error = table.error_of_call();
+    assert!(matches!(error, CallError::Busy { .. }), "{error}");
+    assert!(!error.may_have_run());
+    table.assert_empty();
+}
+
+#[test]
+fn what_a_broker_says_is_counted() {
+    let (mut table, id) = Table::connected(1);
+    assert_eq!(table.dialog.counts().heard, 0);
+    table.heartbeat(0);
+    table.last(0, id, "reply");
+    assert_eq!(table.dialog.counts().heard, 2);
+}
+
+#[test]
 fn a_silent_broker_is_left_and_its_calls_move_under_the_same_ids() {
     let mut table = Table::new(2);
     for key in 0..1_000 {
@@ -464,11 +498,9 @@ fn a_refusing_broker_is_passed_over_at_once_and_one_that_is_all_there_is_gets_ti
 
     let mut table = Table::new(1);
     table.submit(1, request("echo"));
-    for _ in 0..9 {
-        table.event(0, Event::Refused);
-        table.pass(SECOND / 10);
-    }
-    assert_eq!(table.connects.len(), 10);
+    table.event(0, Event::Refused);
+    table.pass(SECOND / 10);
+    assert_eq!(table.connects.len(), 2);
     assert!(table.done.is_empty());
     for _ in 0..200 {
         table.event(0, Event::Refused);
@@ -478,6 +510,113 @@ fn a_refusing_broker_is_passed_over_at_once_and_one_that_is_all_there_is_gets_ti
     assert!(matches!(error, CallError::Disconnected { tries: 3, .. }), "{error:?}");
     assert!(!error.may_have_run());
     table.assert_empty();
+}
+
+#[test]
+fn a_connection_that_was_of_use_and_breaks_is_replaced_at_once() {
+    let (mut table, id) = Table::connected(1);
+    table.heartbeat(0);
+    let before = table.now;
+    for _ in 0..2 {
+        table.event(0, Event::Lost);
+        table.event(0, Event::Connected);
+        assert_eq!(table.asked(0), id, "under the same id");
+        table.heartbeat(0);
+    }
+    assert_eq!((table.now, table.connects.len()), (before, 3), "no time has passed");
+    table.event(0, Event::Lost);
+    let error = table.error_of_call();
+    assert!(matches!(error, CallError::Disconnected { tries: 3, may_have_run: true, .. }));
+    table.assert_empty();
+
+    // One that breaks before anything was heard is no sign of life.
+    let (mut table, _) = Table::connected(1);
+    table.event(0, Event::Lost);
+    assert_eq!(table.connects, [0], "a pause");
+    table.pass(SECOND);
+    assert_eq!(table.connects, [0, 0]);
+
+    // Where the broker is, the request is joined; where it is gone, another is asked.
+    let (mut table, id) = Table::connected(2);
+    table.heartbeat(0);
+    table.event(0, Event::Lost);
+    assert_eq!(table.connects, [0, 0]);
+    table.event(0, Event::Refused);
+    assert_eq!(table.connects, [0, 0, 1]);
+    table.event(1, Event::Connected);
+    assert_eq!(table.asked(1), id);
+}
+
+#[test]
+fn a_call_whose_try_ends_while_its_broker_connects_goes_on_waiting_for_the_connection() {
+    let mut table = Table::new(1);
+    table.submit(1, Request { timeout: SECOND / 40, tries: 100, ..request("echo") });
+    table.event(0, Event::Refused);
+    table.pass(SECOND / 4);
+    table.event(0, Event::Connected);
+    table.asked(0);
+}
+
+#[test]
+fn a_broker_that_refuses_is_asked_again_soon_and_then_seldom() {
+    let mut table = Table::new(1);
+    table.submit(1, Request { tries: 1_000, ..request("echo") });
+    let mut pauses = Vec::new();
+    for _ in 0..40 {
+        let (before, connects) = (table.now, table.connects.len());
+        table.event(0, Event::Refused);
+        while table.connects.len() == connects {
+            table.now = table.dialog.poll_timeout().expect("something to wait for");
+            table.dialog.handle_timeout(table.now);
+            table.act();
+        }
+        pauses.push(table.now - before);
+    }
+    assert!(pauses[0] <= SECOND / 100, "{pauses:?}");
+    assert!(pauses[0] + pauses[1] + pauses[2] <= SECOND * 7 / 100, "{pauses:?}");
+    // Where a try ends in between, the next begins within its own pause.
+    let late = &pauses[10..];
+    assert!(late.iter().sum::<Duration>() >= late.len() as u32 * SECOND / 10, "{pauses:?}");
+    table.event(0, Event::Connected);
+    table.asked(0);
+}
+
+#[test]
+fn every_broker_that_may_be_at_a_cancelled_call_is_told() {
+    let (mut table, id) = Table::connected(2);
+    table.event(0, Event::Lost);
+    table.event(1, Event::Connected);
+    assert_eq!(table.asked(1), id);
+    // Another call brings the connection to the first back.
+    table.submit(2, request("echo"));
+    let other = table.asked(1);
+    table.error(1, other, code::STOPPING);
+    table.pass(SECOND);
+    table.event(0, Event::Connected);
+    assert_eq!(table.asked(0), other);
+    table.dialog.cancel(1);
+    table.act();
+    assert!(matches!(table.error_of_call(), CallError::Cancelled { may_have_run: true, .. }));
+    assert_eq!(table.told[0], [Told::Cancel(id)]);
+    assert_eq!(table.told[1].back(), Some(&Told::Cancel(id)));
+}
+
+#[test]
+fn a_broker_whose_answer_ends_a_call_is_not_told_to_cancel_it_and_the_other_is() {
+    let (mut table, id) = Table::connected(2);
+    table.event(0, Event::Lost);
+    table.event(1, Event::Connected);
+    assert_eq!(table.asked(1), id);
+    table.submit(2, request("echo"));
+    let other = table.asked(1);
+    table.error(1, other, code::STOPPING);
+    table.pass(SECOND);
+    table.event(0, Event::Connected);
+    assert_eq!(table.asked(0), other);
+    table.last(0, id, "late, but first");
+    assert_eq!(table.result().expect("a reply"), "late, but first");
+    assert_eq!(table.told[0], []);
+    assert_eq!(table.told[1].back(), Some(&Told::Cancel(id)));
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! `majordomo call`: bodies, replies, and how waiting for one ends.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
+
+use majordomo_broker::config::Config;
+use majordomo_protocol::mmi::WorkerState;
+use rustix::process::Signal;
 
 use crate::place::{NOBODY, Place, end, noise};
 
@@ -37,7 +41,9 @@ fn six_megabytes_go_both_ways() {
     let body = noise(6_000_000);
     let file = place.file("body", &body);
     place.run(&["call", "echo", &file]).prints(&body);
-    place.run(&["call", "echo", &file, "--protocol", "0.1"]).prints(&body);
+    for version in ["0.1", "0.2"] {
+        place.run(&["call", "echo", &file, "--protocol", version]).prints(&body);
+    }
 }
 
 #[test]
@@ -68,35 +74,126 @@ fn frames_shows_the_messages_of_a_reply() {
 }
 
 #[test]
-fn a_service_without_worker_times_out() {
+fn a_service_without_worker_is_told_and_can_be_waited_for() {
     let place = Place::new();
+    let text = "majordomo: no worker for service nobody; with --wait the request waits for one\n";
+    place.run(&["call", "nobody"]).fails(1, text);
+    let call = place.command(&["call", "late", "--wait", "-b", "x"]).spawn().unwrap();
+    place.until(|report| report.services.iter().any(|late| late.waiting == 1));
+    let _work = place.work(1, &["late", "--", "cat"]);
+    end(call).prints("x");
+    // Those versions have no other way.
     let text = format!(
         "majordomo: no reply from service nobody in 50ms (tries: 2, the last at {})\n",
         place.endpoint()
     );
-    let arguments = ["call", "nobody", "--timeout", "50ms", "--tries", "2"];
-    place.run(&arguments).fails(1, &text);
+    let older = ["call", "nobody", "--protocol", "0.2", "--timeout", "50ms", "--tries", "2"];
+    place.run(&older).fails(1, &text);
+}
+
+#[test]
+fn a_reply_that_does_not_come_in_time() {
+    let place = Place::new();
+    let _work = place.work(1, &["slow", "--", "sleep", "1000"]);
+    let text = "majordomo: no reply from service slow in time (tries: 1)\n";
+    place.run(&["call", "slow", "--timeout", "2s", "--tries", "1"]).fails(1, text);
+}
+
+#[test]
+fn a_queue_that_is_full() {
+    let place = Place::with(Config::builder().toml("broker.toml", "requests_per_service_max = 1"));
+    let mut waits = place.start(&["call", "void", "--wait", "-b", "x"]);
+    place.until(|report| report.services.iter().any(|void| void.waiting == 1));
+    let text = "majordomo: service void is busy: the service's queue is full\n";
+    place.run(&["call", "void", "--wait", "-b", "y"]).fails(1, text);
+    waits.child().kill().unwrap();
+}
+
+#[test]
+fn a_worker_that_is_lost_is_told_to_whom_asked_once() {
+    let place = Place::new();
+    let begun = place.fifo("begun");
+    let work = place.work(1, &["slow", "--", "sh", "-c", "echo >begun; sleep 1000"]);
+    let call = place.command(&["call", "slow", "--once"]).spawn().unwrap();
+    assert_eq!(fs::read_to_string(begun).unwrap(), "\n");
+    work.signal(Signal::INT);
+    place.until(|report| report.workers[0].state == WorkerState::Draining);
+    work.signal(Signal::INT);
+    let ended = end(call);
+    let text = "majordomo: the worker of service slow was lost: ";
+    assert!(ended.err.starts_with(text), "{}", ended.err);
+    assert_eq!((ended.code, ended.out.len()), (Some(1), 0));
+    let text = "majordomo: --once needs MDP/1.0: older versions cannot say it\n";
+    place.run(&["call", "slow", "--once", "--protocol", "0.2"]).fails(2, text);
+}
+
+#[test]
+fn an_interrupted_call_is_cancelled_and_its_command_killed() {
+    let place = Place::new();
+    let held = place.fifo("held");
+    let script = "exec 3>held >&-; echo begun >&3; sleep 1000";
+    let _work = place.work(1, &["slow", "--", "sh", "-c", script]);
+    for signal in [Signal::INT, Signal::TERM] {
+        let call = place.start(&["call", "slow"]);
+        let mut held = BufReader::new(File::open(&held).unwrap());
+        let mut text = String::new();
+        held.read_line(&mut text).unwrap();
+        assert_eq!(text, "begun\n");
+        call.signal(signal);
+        let ended = call.end();
+        assert_eq!(ended.err, "majordomo: interrupted: the request was cancelled\n");
+        assert_eq!((ended.code, ended.signal), (None, Some(signal.as_raw())));
+        // Ends when no process has the other end any more.
+        held.read_to_string(&mut text).unwrap();
+        place.until(|report| report.workers[0].state == WorkerState::Idle);
+    }
+    assert_eq!(place.report().counters["requests_dropped_cancelled"], 2);
+}
+
+#[test]
+fn a_broker_that_does_not_speak_mdp_1_0_is_suspected() {
+    let socket = zmq::Context::new().socket(zmq::ROUTER).unwrap();
+    socket.bind("tcp://127.0.0.1:*").unwrap();
+    let endpoint = socket.get_last_endpoint().unwrap().unwrap();
+    let place = Place::new();
+    let text = format!(
+        "majordomo: nothing was heard from {endpoint} (tries: 1); if no MDP/1.0 is spoken there, \
+         try --protocol 0.2\n"
+    );
+    for command in [&["call", "echo", "-b", "x"][..], &["status"]] {
+        let asking = ["--broker", &endpoint, "--timeout", "2s", "--tries", "1"];
+        place.run(&[command, &asking].concat()).fails(1, &text);
+    }
 }
 
 #[test]
 fn verbose_tells_that_it_lasts_and_of_each_try() {
     let place = Place::new();
-    let arguments = ["call", "nobody", "-v", "--timeout", "1200ms", "--tries", "2"];
+    let arguments = ["call", "nobody", "--wait", "-v", "--timeout", "1200ms", "--tries", "1"];
     let ended = place.run(&arguments);
     assert_eq!(ended.code, Some(1));
-    for text in ["majordomo: waiting for nobody, 1 s so far\n", "try 1 of 2 failed"] {
-        assert!(ended.err.contains(text), "{}", ended.err);
-    }
+    assert!(ended.err.contains("majordomo: waiting for nobody, 1 s so far\n"), "{}", ended.err);
+    let arguments =
+        ["call", "nobody", "-v", "--protocol", "0.2", "--timeout", "50ms", "--tries", "2"];
+    let ended = place.run(&arguments);
+    assert!(ended.err.contains("try 1 of 2 failed"), "{}", ended.err);
 }
 
 #[test]
 fn an_unreachable_broker_is_named() {
     let place = Place::new();
-    let text = format!("majordomo: no broker reached at {NOBODY} (tries: 2)\n");
-    let call = ["--broker", NOBODY, "call", "echo", "--timeout", "50ms", "--tries", "2"];
-    place.run(&call).fails(1, &text);
-    let status = ["--broker", NOBODY, "status", "--timeout", "50ms", "--tries", "2"];
-    place.run(&status).fails(1, &text);
+    let text = format!("majordomo: no broker reached at {NOBODY} (tries: 1)\n");
+    for command in [&["call", "echo"][..], &["status"]] {
+        for version in ["0.1", "0.2", "1.0"] {
+            let asking = ["--timeout", "50ms", "--tries", "1", "--protocol", version];
+            place.run(&[&["--broker", NOBODY], command, &asking].concat()).fails(1, &text);
+        }
+    }
+    // What the client warns of when it gives a broker up is for -v.
+    let long = ["--broker", NOBODY, "call", "echo", "--timeout", "60s", "--tries", "1"];
+    place.run(&long).fails(1, &text);
+    let ended = place.run(&[&long[..], &["-v"]].concat());
+    assert!(ended.err.contains("broker left: unreachable"), "{}", ended.err);
 }
 
 #[test]

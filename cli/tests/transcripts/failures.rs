@@ -13,8 +13,22 @@ fn code_and_end_of_standard_error_reach_the_client() {
     let _work = place.work(1, &["print", "--", "sh", "-c", script]);
     let text = "majordomo: service print failed: exit code 3: out of paper\n";
     place.run(&["call", "print"]).fails(1, text);
+    // It is no reply, raw or not.
+    place.run(&["call", "print", "--raw"]).fails(1, text);
+}
+
+#[test]
+fn a_worker_of_an_older_version_says_so_by_convention() {
+    let place = Place::new();
+    let script = "echo out of paper >&2; exit 3";
+    let _work = place.work(1, &["print", "--protocol", "0.2", "--", "sh", "-c", script]);
+    let text = "majordomo: service print failed: exit code 3: out of paper\n";
     let raw = "FINAL   [003] 500\n        [025] exit code 3: out of paper\n";
-    place.run(&["call", "print", "--raw", "--frames"]).prints(raw);
+    for version in ["0.1", "0.2", "1.0"] {
+        place.run(&["call", "print", "--protocol", version]).fails(1, text);
+        let arguments = ["call", "print", "--raw", "--frames", "--protocol", version];
+        place.run(&arguments).prints(raw);
+    }
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use majordomo_broker::Broker;
-use majordomo_broker::config::Config;
+use majordomo_broker::config::{Config, ConfigBuilder};
 use majordomo_client::{BlockingClient, BrokerReport};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -26,7 +27,12 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let config = Config::builder().bind("tcp://127.0.0.1:*").build().unwrap();
+        Self::with(Config::builder())
+    }
+
+    /// With a broker set up like this.
+    pub(crate) fn with(config: ConfigBuilder) -> Self {
+        let config = config.bind("tcp://127.0.0.1:*").build().unwrap();
         Place { broker: Broker::start(&config).unwrap(), folder: TempDir::new().unwrap() }
     }
 
@@ -130,6 +136,7 @@ impl Drop for Work {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
     pub(crate) out: Vec<u8>,
     pub(crate) err: String,
 }
@@ -137,7 +144,8 @@ pub(crate) struct Ended {
 pub(crate) fn end(child: Child) -> Ended {
     let output = child.wait_with_output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
-    Ended { code: output.status.code(), out: output.stdout, err }
+    let (code, signal) = (output.status.code(), output.status.signal());
+    Ended { code, signal, out: output.stdout, err }
 }
 
 impl Ended {

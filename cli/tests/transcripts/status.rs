@@ -10,7 +10,7 @@ use crate::place::{NOBODY, Place};
 #[test]
 fn tables_name_services_workers_and_counters() {
     let place = Place::new();
-    let _count = place.work(2, &["count", "-n", "2", "--", "wc", "-w"]);
+    let _count = place.work(2, &["count", "-n", "2", "--protocol", "0.2", "--", "wc", "-w"]);
     let _echo = place.work(1, &["echo", "--", "cat"]);
     place.run(&["call", "echo", "-b", "x"]).prints("x");
     // A report may be a tenth of a second old.
@@ -26,14 +26,14 @@ fn tables_name_services_workers_and_counters() {
         &["SERVICE", "WORKERS", "WAITING", "RUNNING"][..],
         &["count", "2", "0", "0"],
         &["echo", "1", "0", "0"],
-        &["SERVICE", "WORKER", "PROTOCOL", "STATE", "AGE", "SILENT", "ANSWERED"],
+        &["SERVICE", "WORKER", "PROTOCOL", "STATE", "RUNNING", "AGE", "SILENT", "ANSWERED"],
         &["requests_answered", "1"],
         &["workers_registered", "3"],
     ] {
         assert!(words.iter().any(|found| found == row), "{row:?} is missing in\n{text}");
     }
     let rows = |service, state| {
-        let is_one = |row: &&Vec<&str>| row.len() == 7 && row[0] == service && row[3] == state;
+        let is_one = |row: &&Vec<&str>| row.len() == 8 && row[0] == service && row[3] == state;
         words.iter().filter(is_one).count()
     };
     assert_eq!((rows("count", "idle"), rows("echo", "idle")), (2, 1), "{text}");
@@ -110,7 +110,8 @@ fn a_broker_of_another_make_is_recognised() {
             socket.send_multipart(frames, 0).unwrap();
             socket
         });
-        Place::new().run(&["status", "--broker", &endpoint]).fails(1, text);
+        let arguments = ["status", "--protocol", "0.2", "--broker", &endpoint];
+        Place::new().run(&arguments).fails(1, text);
         broker.join().unwrap();
     }
 }

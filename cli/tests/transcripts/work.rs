@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use majordomo_protocol::mmi::WorkerState;
 use rustix::process::Signal;
 
 use crate::place::{Place, end, noise};
@@ -14,7 +15,7 @@ use crate::place::{Place, end, noise};
 #[test]
 fn words_are_counted_as_wc_counts_them_many_at_once() {
     let place = Place::new();
-    let work = place.work(4, &["count", "-n", "4", "--", "wc", "-w"]);
+    let work = place.work(1, &["count", "-n", "4", "--", "wc", "-w"]);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
     assert!(files.len() > 4);
@@ -36,7 +37,7 @@ fn words_are_counted_as_wc_counts_them_many_at_once() {
 #[test]
 fn it_says_what_it_serves_and_where() {
     let place = Place::new();
-    let work = place.work(2, &["echo", "-n", "2", "--", "cat"]);
+    let work = place.work(1, &["echo", "-n", "2", "--", "cat"]);
     work.signal(Signal::INT);
     let text = format!(
         "majordomo: serving echo at {}, 2 at once\n\
@@ -76,12 +77,11 @@ fn the_first_signal_lets_what_runs_finish() {
     let place = Place::new();
     let (begun, go) = (place.fifo("begun"), place.fifo("go"));
     let script = "echo > begun; cat go";
-    let work = place.work(2, &["slow", "-n", "2", "--", "sh", "-c", script]);
+    let work = place.work(1, &["slow", "-n", "2", "--", "sh", "-c", script]);
     let call = place.command(&["call", "slow"]).spawn().unwrap();
     assert_eq!(fs::read_to_string(begun).unwrap(), "\n");
     work.signal(Signal::TERM);
-    // The idle place has left, so the signal was heard.
-    place.until(|report| report.workers.len() == 1);
+    place.until(|report| report.workers[0].state == WorkerState::Draining);
     fs::write(go, "finished").unwrap();
     end(call).prints("finished");
     let text = work.end().text();
@@ -94,14 +94,14 @@ fn the_second_signal_kills_what_runs_and_another_worker_gets_it() {
     let place = Place::new();
     let held = place.fifo("held");
     let script = "exec 3>held; echo begun >&3; sleep 1000; echo too late";
-    let work = place.work(2, &["slow", "-n", "2", "--", "sh", "-c", script]);
+    let work = place.work(1, &["slow", "-n", "2", "--", "sh", "-c", script]);
     let call = place.command(&["call", "slow", "--timeout", "60s"]).spawn().unwrap();
     let mut held = BufReader::new(File::open(held).unwrap());
     let mut line = String::new();
     held.read_line(&mut line).unwrap();
     assert_eq!(line, "begun\n");
     work.signal(Signal::INT);
-    place.until(|report| report.workers.len() == 1);
+    place.until(|report| report.workers[0].state == WorkerState::Draining);
     work.signal(Signal::INT);
     let text = work.end().text();
     assert!(text.ends_with("majordomo: stopped: 1 received, 0 failed, 1 unfinished\n"));
@@ -124,21 +124,26 @@ fn it_serves_all_brokers_that_are_named() {
 }
 
 #[test]
-fn it_speaks_both_versions() {
+fn it_speaks_the_older_versions() {
     let place = Place::new();
-    let _work = place.work(1, &["old", "--protocol", "0.1", "--stream", "--", "cat"]);
-    assert_eq!(place.report().workers[0].protocol, "0.1");
-    place.run(&["call", "old", "-b", "a\nb\n"]).prints("a\nb\n");
-    place.run(&["call", "old", "-b", "a\nb\n", "--protocol", "0.1"]).prints("a\nb\n");
+    for version in ["0.1", "0.2"] {
+        let arguments = ["old", "-n", "2", "--protocol", version, "--stream", "--", "cat"];
+        let work = place.work(2, &arguments);
+        assert_eq!(place.report().workers[0].protocol, version);
+        for client in ["0.1", "0.2", "1.0"] {
+            let call = ["call", "old", "-b", "a\nb\n", "--protocol", client];
+            place.run(&call).prints("a\nb\n");
+        }
+        work.signal(Signal::TERM);
+        work.end().text();
+        place.until(|report| report.workers.is_empty());
+    }
 }
 
 #[test]
-fn it_speaks_mdp_1_0_where_a_failure_is_an_error() {
+fn by_default_it_speaks_mdp_1_0_one_connection_for_all_its_places() {
     let place = Place::new();
-    let _echo = place.work(1, &["echo", "-n", "4", "--protocol", "1.0", "--", "cat"]);
-    place.run(&["call", "echo", "--protocol", "1.0", "-b", "hello"]).prints("hello");
-    let fails = ["bad", "--protocol", "1.0", "--", "sh", "-c", "echo no >&2; exit 3"];
-    let _bad = place.work(1, &fails);
-    let text = "majordomo: service bad failed: exit code 3: no\n";
-    place.run(&["call", "bad", "--protocol", "1.0", "-b", ""]).fails(1, text);
+    let _echo = place.work(1, &["echo", "-n", "4", "--", "cat"]);
+    let worker = &place.report().workers[0];
+    assert_eq!((worker.protocol.as_str(), worker.capacity), ("1.0", 4));
 }

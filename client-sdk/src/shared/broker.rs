@@ -13,6 +13,10 @@ pub(super) struct Broker {
     pub(super) queued: BTreeSet<u64>,
     /// Calls that wait for an answer.
     pub(super) sent: BTreeSet<u64>,
+    /// Connections since it was last heard that were refused, or broke or were given up.
+    fruitless: u32,
+    /// When it may be connected to again.
+    pub(super) not_before: Option<Instant>,
     /// When its timer is due, if it is set.
     pub(super) due: Option<Instant>,
 }
@@ -25,8 +29,8 @@ pub(super) enum Link {
     /// refusal.
     Connecting { until: Instant },
     /// Connected. `heard` is the last message, `said` the last request, `asked` how
-    /// many heartbeats went out since.
-    Up { heard: Instant, said: Instant, asked: u32 },
+    /// many heartbeats went out since; `of_use`, whether any message came.
+    Up { heard: Instant, said: Instant, asked: u32, of_use: bool },
 }
 
 /// What the timer of a broker that is connected asks for.
@@ -42,16 +46,31 @@ pub(super) enum Beat {
     Silent,
 }
 
+/// The pauses before a broker of no use is connected to again double from the first to the
+/// last of these: one that is back is found soon, and one that stays away is not hammered.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(320);
+
 impl Broker {
+    /// It was of no use. The pause is jittered down to half, so that many clients do not
+    /// come together.
+    pub(super) fn shun(&mut self, random: &mut fastrand::Rng, now: Instant) {
+        let pause = PAUSE_MIN.saturating_mul(1 << self.fruitless.min(16)).min(PAUSE_MAX);
+        self.fruitless = self.fruitless.saturating_add(1);
+        self.not_before = Some(now + pause.mul_f64(0.5 + random.f64() / 2.0));
+        self.down = true;
+    }
+
     pub(super) fn is_up(&self) -> bool {
         matches!(self.link, Link::Up { .. })
     }
 
     /// A message came.
     pub(super) fn hear(&mut self, now: Instant) {
-        if let Link::Up { heard, asked, .. } = &mut self.link {
-            (*heard, *asked) = (now, 0);
+        if let Link::Up { heard, asked, of_use, .. } = &mut self.link {
+            (*heard, *asked, *of_use) = (now, 0, true);
         }
+        (self.fruitless, self.not_before) = (0, None);
     }
 
     /// A request went out. Whether the timer must be set, as nothing was outstanding.
@@ -65,7 +84,7 @@ impl Broker {
     /// The timer of a connected broker is due. Questions are counted, not time: after
     /// the process was stopped for a while a broker gets its time to answer.
     pub(super) fn beat(&mut self, heartbeat: Duration, liveness: u32, now: Instant) -> Beat {
-        let Link::Up { heard, said, asked } = &mut self.link else { return Beat::Rest };
+        let Link::Up { heard, said, asked, .. } = &mut self.link else { return Beat::Rest };
         // What wants no answer is outstanding until something was heard after it.
         if self.sent.is_empty() && *heard > *said {
             return Beat::Rest;

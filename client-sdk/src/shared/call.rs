@@ -23,12 +23,16 @@ pub(super) struct Call<T> {
     pub(super) tries: u32,
     /// Whether a try before this one was sent and had no answer.
     pub(super) sent_before: bool,
+    /// Brokers left while they had it; they may have it still.
+    pub(super) left: Vec<usize>,
     /// Parts of the reply handed out.
     pub(super) parts: u64,
     /// Tries that had to go elsewhere.
     pub(super) moves: u32,
     /// Brokers that had no worker.
     pub(super) workerless: usize,
+    /// Why the try before this one failed.
+    pub(super) failure: Option<Failure>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +43,12 @@ pub(super) enum State {
 }
 
 /// Why a try gave no reply.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Failure {
     /// No reply in time, from a broker that is there.
     TimedOut,
+    /// The connection to a broker that was there broke.
+    Cut,
     /// The broker was left.
     Left,
     /// No connection in time.
@@ -71,9 +77,11 @@ impl<T> Call<T> {
             broker,
             tries: 0,
             sent_before: false,
+            left: Vec::new(),
             parts: 0,
             moves: 0,
             workerless: 0,
+            failure: None,
         }
     }
 
@@ -136,13 +144,24 @@ impl<T> Call<T> {
         }
     }
 
+    /// The error of a call whose time has passed. One that no broker has, or that none was
+    /// there to take, ends with what it last failed of.
+    pub(super) fn late(&mut self, endpoints: &[String]) -> CallError {
+        let failure = match self.state {
+            State::Pausing => self.failure.take(),
+            State::Queued => Some(Failure::Unreachable),
+            State::Sent => None,
+        };
+        self.failed(failure.unwrap_or(Failure::TimedOut), endpoints)
+    }
+
     /// The error of a call whose last try has failed.
     pub(super) fn failed(&self, failure: Failure, endpoints: &[String]) -> CallError {
         let (service, tries) = (self.request.service.clone(), self.tries);
         let may_have_run = self.may_have_run();
         match failure {
             Failure::TimedOut => CallError::Deadline { service, tries, may_have_run },
-            Failure::Left | Failure::Unreachable => {
+            Failure::Cut | Failure::Left | Failure::Unreachable => {
                 CallError::Disconnected { endpoints: endpoints.to_vec(), tries, may_have_run }
             }
             Failure::Stopping => {

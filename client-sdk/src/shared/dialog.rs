@@ -1,7 +1,7 @@
 //! The calls of a client, their tries, and the brokers they go to.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use majordomo_protocol::client::{Answered, Commands, FromBroker, ToBroker};
 use majordomo_protocol::{Body, Frames, Reason, RequestId, code};
@@ -35,9 +35,6 @@ enum Timer {
     Broker(usize),
     Call(u64),
 }
-
-/// How long after a refused connection another is tried.
-const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 impl<T: Clone> Dialog<T> {
     /// A dialog with no call under way. The seed makes the request ids unique, so it
@@ -150,15 +147,16 @@ impl<T: Clone> Dialog<T> {
         match (link, event) {
             (Link::Connecting { .. }, Event::Connected) => self.connected(broker, now),
             (Link::Connecting { until }, Event::Refused | Event::Lost) => {
-                self.brokers[broker].down = true;
-                if self.brokers.iter().any(|other| !other.down) {
+                if self.brokers.iter().enumerate().any(|(at, other)| at != broker && !other.down) {
                     return self.leave(broker, "unreachable", Failure::Unreachable, now);
                 }
-                let again = now + REFUSED_PAUSE;
+                self.shun(broker, now);
+                let again = self.brokers[broker].not_before.unwrap_or(now);
                 self.set_broker_timer(broker, Some(again.min(until)));
             }
-            (Link::Up { .. }, Event::Lost | Event::Refused) => {
-                self.leave(broker, "lost", Failure::Left, now);
+            (Link::Up { of_use, .. }, Event::Lost | Event::Refused) => {
+                let failure = if of_use { Failure::Cut } else { Failure::Left };
+                self.leave(broker, "lost", failure, now);
             }
             (Link::Up { .. }, Event::Message(frames)) => self.read(broker, frames, now),
             (Link::Closed, _) | (_, Event::Message(_) | Event::Connected) => {}
@@ -167,7 +165,7 @@ impl<T: Clone> Dialog<T> {
 
     fn connected(&mut self, broker: usize, now: Instant) {
         let state = &mut self.brokers[broker];
-        state.link = Link::Up { heard: now, said: now, asked: 0 };
+        state.link = Link::Up { heard: now, said: now, asked: 0, of_use: false };
         state.down = false;
         let queued = std::mem::take(&mut state.queued);
         self.set_broker_timer(broker, None);
@@ -178,6 +176,7 @@ impl<T: Clone> Dialog<T> {
 
     fn read(&mut self, broker: usize, frames: Vec<Vec<u8>>, now: Instant) {
         self.brokers[broker].hear(now);
+        self.counts.heard += 1;
         let Ok(commands) = Commands::new(Frames::new(frames)) else {
             return self.leave(broker, "violates the protocol", Failure::Left, now);
         };
@@ -235,24 +234,23 @@ impl<T: Clone> Dialog<T> {
         match key.filter(|key| self.calls.get(key).is_some_and(fits)) {
             None => self.counts.dropped += 1,
             Some(key) => {
-                self.brokers[broker].sent.remove(&key);
+                self.has_ended(key, broker);
                 self.end(key, Ok(body));
             }
         }
     }
 
     fn error(&mut self, broker: usize, id: RequestId, reason: Reason, details: Body, now: Instant) {
-        let key = self.find_at(broker, &id);
-        let Some((key, call)) = key.and_then(|key| Some((key, self.calls.get_mut(&key)?))) else {
+        let Some(key) = self.find_at(broker, &id) else {
             self.counts.dropped += 1;
             return;
         };
-        // It has ended there, so nothing is to be cancelled.
-        self.brokers[broker].sent.remove(&key);
+        self.has_ended(key, broker);
+        let Some(call) = self.calls.get_mut(&key) else { return };
         match reason.code {
             code::STOPPING => {
                 call.state = State::Pausing;
-                self.stop_using(broker);
+                self.shun(broker, now);
                 self.fail_try(key, Failure::Stopping, now);
             }
             code::BUSY => {
@@ -272,20 +270,17 @@ impl<T: Clone> Dialog<T> {
     }
 
     fn call_due(&mut self, key: u64, now: Instant) {
-        let Some(call) = self.calls.get(&key) else { return };
-        let (service, tries) = (call.request.service.clone(), call.tries);
-        let may_have_run = call.may_have_run();
-        if now >= call.ends && call.state == State::Queued && !may_have_run {
-            // It never left: no broker was there to take it.
-            let error = call.failed(Failure::Unreachable, &self.settings.endpoints);
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if now >= call.ends {
+            let error = call.late(&self.settings.endpoints);
             self.end(key, Err(error));
-        } else if now >= call.ends {
-            self.end(key, Err(CallError::Deadline { service, tries, may_have_run }));
         } else if now >= call.ends_at() {
+            let (service, may_have_run) = (call.request.service.clone(), call.may_have_run());
             self.end(key, Err(CallError::NotStarted { service, may_have_run }));
         } else {
+            let broker = call.broker;
             match call.state {
-                State::Pausing => self.begin_try(key, call.broker, now),
+                State::Pausing => self.begin_try(key, broker, now),
                 State::Queued => self.fail_try(key, Failure::Unreachable, now),
                 State::Sent => self.fail_try(key, Failure::TimedOut, now),
             }
@@ -330,12 +325,16 @@ impl<T: Clone> Dialog<T> {
         }
         self.brokers[broker].queued.insert(key);
         self.set_call_timer(key, due);
-        if matches!(self.brokers[broker].link, Link::Closed) {
-            let until = now + self.settings.connect_timeout;
-            self.brokers[broker].link = Link::Connecting { until };
-            self.brokers[broker].down = false;
-            self.actions.push_back(Action::Connect { broker });
-            self.set_broker_timer(broker, Some(until));
+        let state = &mut self.brokers[broker];
+        if matches!(state.link, Link::Closed) {
+            let later = state.not_before.filter(|at| *at > now);
+            let until = later.unwrap_or(now) + self.settings.connect_timeout;
+            state.link = Link::Connecting { until };
+            state.down = false;
+            if later.is_none() {
+                self.actions.push_back(Action::Connect { broker });
+            }
+            self.set_broker_timer(broker, Some(later.unwrap_or(until)));
         }
     }
 
@@ -346,6 +345,7 @@ impl<T: Clone> Dialog<T> {
         let command = call.command(self.prefix, key, now);
         self.actions.push_back(Action::Send { broker, command });
         call.state = State::Sent;
+        call.left.retain(|left| *left != broker);
         let (due, no_reply) = (now + call.request.timeout, call.request.no_reply);
         if self.brokers[broker].say(now) {
             self.set_broker_timer(broker, Some(now + self.settings.heartbeat));
@@ -357,10 +357,12 @@ impl<T: Clone> Dialog<T> {
         self.set_call_timer(key, due);
     }
 
-    /// Leaves a broker, and moves its calls.
+    /// Leaves a broker, and moves its calls. One that was only cut off is not shunned.
     fn leave(&mut self, broker: usize, reason: &'static str, failure: Failure, now: Instant) {
         self.counts.left += 1;
-        self.stop_using(broker);
+        if !matches!(failure, Failure::Cut) {
+            self.shun(broker, now);
+        }
         let state = &mut self.brokers[broker];
         state.link = Link::Closed;
         let queued = std::mem::take(&mut state.queued);
@@ -368,38 +370,51 @@ impl<T: Clone> Dialog<T> {
         self.set_broker_timer(broker, None);
         self.actions.push_back(Action::Disconnect { broker, reason });
         for key in sent {
-            self.fail_try(key, Failure::Left, now);
+            if let Some(call) = self.calls.get_mut(&key) {
+                call.left.push(broker);
+            }
+            self.fail_try(key, failure.clone(), now);
         }
         for key in queued {
-            debug_assert!(matches!(failure, Failure::Left | Failure::Unreachable));
             self.fail_try(key, Failure::Unreachable, now);
         }
     }
 
     /// New calls go elsewhere, if there is anywhere else.
-    fn stop_using(&mut self, broker: usize) {
-        self.brokers[broker].down = true;
+    fn shun(&mut self, broker: usize, now: Instant) {
+        self.brokers[broker].shun(&mut self.random, now);
         if self.current == broker {
             self.current = self.after(broker);
         }
     }
 
-    /// The next broker that is not known to be down, or else the next.
+    /// It has ended at this broker, so nothing is to be cancelled there.
+    fn has_ended(&mut self, key: u64, broker: usize) {
+        self.brokers[broker].sent.remove(&key);
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.left.retain(|left| *left != broker);
+        }
+    }
+
+    /// The next broker that is not known to be down, itself the last, or else the next.
     fn after(&self, broker: usize) -> usize {
         let count = self.brokers.len();
         let next = |step: usize| (broker + step) % count;
-        (1..count).map(next).find(|next| !self.brokers[*next].down).unwrap_or(next(1))
+        (1..=count).map(next).find(|next| !self.brokers[*next].down).unwrap_or(next(1))
     }
 
     /// The try under way gave no reply: there is another, or the call ends.
     fn fail_try(&mut self, key: u64, failure: Failure, now: Instant) {
         let brokers = self.brokers.len();
+        let Some(from) = self.calls.get(&key).map(|call| call.broker) else { return };
+        let next = self.after(from);
         let Some(call) = self.calls.get_mut(&key) else { return };
-        let from = call.broker;
         let exhausted = call.tries >= call.request.tries
             || call.parts > 0
             || call.workerless >= brokers
-            || (call.request.once && matches!(failure, Failure::Left) && call.may_have_run());
+            || (call.request.once
+                && matches!(failure, Failure::Cut | Failure::Left)
+                && call.may_have_run());
         if exhausted {
             let error = call.failed(failure, &self.settings.endpoints);
             return self.end(key, Err(error));
@@ -408,13 +423,19 @@ impl<T: Clone> Dialog<T> {
         call.state = State::Pausing;
         self.brokers[from].sent.remove(&key);
         self.brokers[from].queued.remove(&key);
-        if matches!(failure, Failure::TimedOut) {
-            return self.begin_try(key, from, now);
-        }
-        let target = self.after(from);
-        let Some(call) = self.calls.get_mut(&key) else { return };
-        call.moves += 1;
-        if (call.moves as usize) < brokers && !self.brokers[target].down {
+        let (target, at_once) = match failure {
+            Failure::TimedOut | Failure::Cut => (from, true),
+            // Nothing was sent, and the broker has pauses of its own.
+            Failure::Unreachable => (next, true),
+            // What was of no use once is not sent all together again.
+            Failure::Left | Failure::Stopping | Failure::Busy(_) | Failure::NoWorker => {
+                call.moves += 1;
+                let is_untried = next != from && (call.moves as usize) < brokers;
+                (next, is_untried && !self.brokers[next].down)
+            }
+        };
+        call.failure = Some(failure);
+        if at_once {
             return self.begin_try(key, target, now);
         }
         call.broker = target;
@@ -422,16 +443,19 @@ impl<T: Clone> Dialog<T> {
         self.set_call_timer(key, now + pause);
     }
 
-    /// Ends a call: nothing of it is left in any table. A broker that is still at it
-    /// is told.
+    /// Ends a call: nothing of it is left in any table. Every broker that may still be at
+    /// it is told, as far as it is connected.
     fn end(&mut self, key: u64, result: Result<Body, CallError>) {
         let Some(call) = self.calls.remove(&key) else { return };
         self.timers.remove(&(call.due, Timer::Call(key)));
-        let broker = &mut self.brokers[call.broker];
-        broker.queued.remove(&key);
-        if broker.sent.remove(&key) && broker.is_up() {
-            let command = ToBroker::Cancel { id: request_id(self.prefix, key) };
-            self.actions.push_back(Action::Send { broker: call.broker, command });
+        let last = &mut self.brokers[call.broker];
+        last.queued.remove(&key);
+        let at = last.sent.remove(&key).then_some(call.broker);
+        for broker in call.left.into_iter().chain(at) {
+            if self.brokers[broker].is_up() {
+                let command = ToBroker::Cancel { id: request_id(self.prefix, key) };
+                self.actions.push_back(Action::Send { broker, command });
+            }
         }
         self.actions.push_back(Action::Done { token: call.token, result });
     }

@@ -98,6 +98,9 @@ pub struct Counts {
     pub calls: u64,
     /// Tries after the first of a call.
     pub retries: u64,
+    /// Messages that brokers sent. A broker that does not speak MDP/1.0 may take requests
+    /// and say nothing.
+    pub heard: u64,
     /// Answers to no call under way: late, repeated, or from a broker that the call
     /// has left. They were dropped.
     pub dropped: u64,

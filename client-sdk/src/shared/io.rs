@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use super::outbox::Outbox;
-use super::{Action, Dialog, Event, Request};
+use super::{Action, Counts, Dialog, Event, Request};
 use crate::call_error::CallError;
 use crate::client::Handed;
 use crate::connection::{self, Connection, Failed, LOOK, Ready};
@@ -88,6 +88,7 @@ impl Loop {
                 closing = Some(now + CLOSE);
                 self.dialog.close();
             }
+            self.publish_early();
             self.do_actions()?;
             *self.handed.counts() = self.dialog.counts();
             for link in &mut self.links {
@@ -95,12 +96,20 @@ impl Loop {
             }
             let idle = self.dialog.counts().outstanding == 0 && !self.is_stuck();
             if closing.is_some_and(|until| idle || now >= until) {
-                return Ok(());
+                let mut open = self.links.iter().filter_map(|link| link.connection.as_ref());
+                return open.try_for_each(|connection| connection.linger(CLOSE));
             }
             let wait = if taken < TURN_MAX { self.due(closing, now) } else { Duration::ZERO };
             self.wait(wait)?;
             self.ear.clear();
         }
+    }
+
+    /// Before a call ends, since whoever waits for it may look at the counts then; but it
+    /// is outstanding until it has ended.
+    fn publish_early(&self) {
+        let mut counts = self.handed.counts();
+        *counts = Counts { outstanding: counts.outstanding, ..self.dialog.counts() };
     }
 
     fn is_stuck(&self) -> bool {
@@ -192,7 +201,7 @@ impl Loop {
         // A message of many small replies is larger than any of them.
         let reply_bytes_max = settings.reply_bytes_max.max(BATCH_BYTES_MAX);
         log::debug!(broker = endpoint; "connecting");
-        let connection = match Connection::open(&self.context, endpoint, reply_bytes_max, CLOSE) {
+        let connection = match Connection::open(&self.context, endpoint, reply_bytes_max) {
             Ok(connection) => Some(connection),
             Err(failed) if failed.source == zmq::Error::ETERM => return Err(failed),
             Err(Failed { call, source }) => {

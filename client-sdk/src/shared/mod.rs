@@ -16,13 +16,21 @@
 //! | a try failed because | the next goes |
 //! |---|---|
 //! | there was no reply in time, but the broker is there | to the same broker, at once |
-//! | the broker is silent, lost, unreachable or violates the protocol | to the next |
+//! | the connection broke after the broker had said something | to the same broker, at once |
+//! | the broker cannot be reached | to the next, at once: it waits for the connection |
+//! | the broker is silent, violates the protocol, or was lost before it said anything | to the next |
 //! | the broker is shutting down (503), or the service busy (429) | to the next |
 //! | there is no worker (404, fail fast), and another broker is left | to the next |
 //!
-//! "The next" is at once as long as there is one that the call has not tried and that
-//! is not known to be down; else after a pause that grows and is jittered. After a
-//! part of a reply has been handed out there is no other try.
+//! "The next" is one that is not known to be down, if there is one, at once as long as the
+//! call has not tried them all; else after a pause that grows and is jittered, so that what
+//! was of no use once is not sent all together again. A broker that refuses connections, or
+//! was left otherwise, is connected to again after pauses of its own, from 10 to 320 ms,
+//! until it has said something. After a part of a reply has been handed out there is no
+//! other try.
+//!
+//! When a call ends, every broker that may still be at it and is connected gets a CANCEL,
+//! those that it has left among them.
 
 mod broker;
 mod call;

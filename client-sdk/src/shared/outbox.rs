@@ -9,7 +9,8 @@ use majordomo_protocol::{Batch, Body};
 /// A body of one frame of up to so many bytes is copied into the batch.
 const INLINE_BYTES_MAX: usize = 4 << 10;
 
-/// Bounds of a message; a single record may be larger.
+/// Bounds of a message, within the `frames_max` (1,024) and `message_bytes_max` (128 MiB)
+/// that a broker has by default. A record that passes one alone goes alone.
 const RECORDS_MAX: usize = 1_000;
 const FRAMES_MAX: usize = 1_000;
 const BYTES_MAX: usize = 1 << 20;
@@ -126,5 +127,22 @@ mod tests {
         assert_eq!(all.iter().map(|message| message.0).collect::<Vec<_>>(), [1, 1, 1, 1]);
         assert!(all.iter().all(|message| message.2 <= BYTES_MAX || message.0 == 1));
         assert!(outbox.is_empty());
+    }
+    #[test]
+    fn no_message_is_more_than_a_broker_takes_unless_it_is_one_record() {
+        // Sizes and frames in an order that meets every bound from below and above.
+        let shapes = [(1, 100), (999, 0), (1, 4_097), (2, 400_000), (1, 1 << 20), (1_000, 1)];
+        let mut outbox = Outbox::default();
+        for step in 1..=shapes.len() {
+            for number in 0..40 {
+                let (frames, size) = shapes[number * step % shapes.len()];
+                outbox.push(request(vec![vec![0; size]; frames]));
+                outbox.push(ToBroker::Heartbeat);
+            }
+        }
+        for (records, frames, bytes) in messages(&mut outbox) {
+            assert!(frames <= 1_024, "{frames} frames");
+            assert!(bytes <= BYTES_MAX || records == 1, "{bytes} bytes in {records} records");
+        }
     }
 }
