@@ -42,17 +42,17 @@ impl<B: Payload> Engine<B> {
             client::ToBroker::Cancel { id } => self.cancel(id),
             client::ToBroker::Heartbeat => {
                 let command = client::FromBroker::Heartbeat { instance: self.instance() };
-                self.actions.push_back(Action::ToClient { caller, command });
+                self.actions.push_back(Action::ToClient { caller, command, part_of: None });
             }
         }
     }
 
     fn accept(&mut self, caller: Caller<B>, service: ServiceName, terms: Terms, body: B) {
         self.counters.requests_received += 1;
-        let answer = if terms.no_reply { Answer::Unwanted } else { Answer::Wanted };
+        let answer = Answer::of(terms.no_reply);
         if let Some(id) = caller.id {
             match self.request_keys.get(&id).copied() {
-                Some(key) => return self.join(key, caller, answer),
+                Some(key) => return self.come_again(key, caller, &service, answer),
                 None if self.repeat_answer(&caller, &service, answer) => return,
                 None => {}
             }
@@ -78,6 +78,7 @@ impl<B: Payload> Engine<B> {
             body: Some(body),
             bytes,
             attempt: 0,
+            handed_out: 0,
             losses: Vec::new(),
             // Overwritten at once by `dispatch` or `wait`.
             state: RequestState::Waiting { expires: self.now, turn: None },
@@ -94,10 +95,21 @@ impl<B: Payload> Engine<B> {
     }
 
     /// The same request came again while it waits or runs: the answer goes to whoever
-    /// asked last, if it wants one.
-    fn join(&mut self, key: RequestKey, caller: Caller<B>, answer: Answer) {
-        self.counters.requests_joined += 1;
+    /// asked last, if it wants one. If it ended for its client and still runs, it ends
+    /// in the same way for this one.
+    fn come_again(
+        &mut self,
+        key: RequestKey,
+        caller: Caller<B>,
+        service: &ServiceName,
+        answer: Answer,
+    ) {
         let request = &mut self.requests[key];
+        if let RequestState::Abandoned { reason, .. } = request.state {
+            self.counters.answers_repeated += 1;
+            return self.answer(&caller, service, answer, dropped_outcome(reason, true));
+        }
+        self.counters.requests_joined += 1;
         let has_parts = request.caller.peer == caller.peer && request.answer == Answer::Wanted;
         request.answer = answer;
         let before = std::mem::replace(&mut request.caller, caller);
@@ -121,6 +133,32 @@ impl<B: Payload> Engine<B> {
             }
             _ => self.end_running(key, Dropped::Cancelled),
         }
+    }
+
+    /// Answers did not get to a client. Replies of which a part was lost end with an
+    /// error: their client would take the rest for the whole.
+    pub(super) fn client_unreachable(
+        &mut self,
+        client: PeerId,
+        answers: u64,
+        parts: &[ClientAddress],
+    ) {
+        self.counters.replies_unsent += answers;
+        for part in parts {
+            let Some(key) = RequestKey::of(part, self.settings.instance) else { continue };
+            let Some(request) = self.requests.get_mut(key) else { continue };
+            let goes_on = request.caller.peer == client && request.answer == Answer::Wanted;
+            if !goes_on || !matches!(request.reply, Reply::Sent) {
+                // It has come again, on another connection or for no reply; or has ended.
+                continue;
+            }
+            if request.caller.version < Version::V1_0 {
+                // A final reply, whatever it says, would look like the end of the parts.
+                request.answer = Answer::Unwanted;
+            }
+            self.end_running(key, Dropped::PartialUnsent);
+        }
+        self.note(Note::ReplyUnsent { client });
     }
 
     /// Whether there is room for one more request, and the service it is for.
@@ -251,7 +289,7 @@ impl<B: Payload> Engine<B> {
         let service = &mut self.services[request.service];
         service.free.remove(&mut self.workers, worker_key);
         let worker = &mut self.workers[worker_key];
-        (worker.told_at, worker.last_told) = (self.now, Some(key));
+        worker.told_at = self.now;
         request.state = RequestState::Running { worker: worker_key };
         request.attempt += 1;
         service.running += 1;
@@ -274,6 +312,7 @@ impl<B: Payload> Engine<B> {
             attempt: u8::try_from(request.attempt).unwrap_or(u8::MAX),
             metadata: request.metadata.clone(),
         };
+        request.handed_out = self.actions_polled + self.actions.len() as u64;
         if let Some(body) = request.body.clone() {
             self.actions.push_back(Action::ToWorker {
                 worker: worker.peer.clone(),
@@ -324,7 +363,7 @@ impl<B: Payload> Engine<B> {
     fn end_running(&mut self, key: RequestKey, reason: Dropped) {
         let request = &mut self.requests[key];
         let RequestState::Running { worker } = request.state else { return };
-        request.state = RequestState::Abandoned { worker };
+        request.state = RequestState::Abandoned { worker, reason };
         if let Some(end) = request.end_by.take() {
             self.deadlines.remove(end, Due::Request(key));
         }
@@ -334,15 +373,13 @@ impl<B: Payload> Engine<B> {
         request.reply = Reply::None;
         let worker = &mut self.workers[worker];
         if worker.version >= Version::V1_0 {
-            (worker.told_at, worker.last_told) = (self.now, None);
+            worker.told_at = self.now;
             self.actions.push_back(Action::ToWorker {
                 worker: worker.peer.clone(),
                 version: worker.version,
                 command: worker::FromBroker::Cancel { client: key.address(self.settings.instance) },
             });
         }
-        let client = request.caller.peer.clone();
-        self.count_client_down(&client);
         self.end_for_client(key, reason);
     }
 
@@ -369,11 +406,8 @@ impl<B: Payload> Engine<B> {
             reason,
         });
         let outcome = dropped_outcome(reason, ran);
-        if let Some(id) = caller.id {
-            self.request_keys.remove(&id);
-            if ran {
-                self.remember(id, answer, &outcome);
-            }
+        if let (Some(id), true) = (caller.id, ran) {
+            self.remember(id, answer, &outcome);
         }
         self.answer(&caller, &service, answer, outcome);
     }
@@ -397,10 +431,6 @@ impl<B: Payload> Engine<B> {
     pub(super) fn forget_request(&mut self, key: RequestKey) -> Option<Request<B>> {
         let request = self.requests.remove(key)?;
         self.bytes -= request.bytes;
-        if let RequestState::Abandoned { .. } = request.state {
-            // Its client does not have it any more.
-            return Some(request);
-        }
         if let Some(id) = request.caller.id {
             self.request_keys.remove(&id);
         }
