@@ -4,10 +4,9 @@
 //! One loop on one thread: wait, read what is there (a bounded batch), let the
 //! engine look at the time, do what the engine wants, sleep until its deadline.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use majordomo_protocol::{
@@ -16,8 +15,9 @@ use majordomo_protocol::{
 };
 
 use crate::config::Config;
-use crate::engine::{Action, Caller, Engine, Event, Fault, Note, Payload, Question, Settings};
+use crate::engine::{Action, Caller, Engine, Event, Fault, Note, Settings};
 use crate::frame::Frame;
+use crate::hearing::event;
 use crate::ipc_file::{self, IpcFile};
 use crate::journal::Journal;
 use crate::outbox::{Contents, Outbox, Parcel, Recipient, task_of};
@@ -25,27 +25,8 @@ use crate::router::{Received, Refused, Router};
 use crate::stats::Counters;
 use crate::trace;
 
-impl Payload for Body<Frame> {
-    /// The bytes of all frames, and what libzmq and we need to keep each.
-    fn size(&self) -> usize {
-        Body::size(self) + size_of_val(self.frames())
-    }
-
-    fn append(&mut self, more: Self) {
-        Body::append(self, more);
-    }
-
-    fn of_texts(texts: &[&str]) -> Self {
-        Body::from_frames(texts.iter().map(|text| Frame::from(text.as_bytes())).collect())
-    }
-
-    fn detach(&mut self) {
-        let frames = std::mem::replace(self, Body::from_frames(Vec::new())).into_frames();
-        *self = Body::from_frames(frames.into_iter().map(Frame::detached).collect());
-    }
-}
-
 pub use crate::ipc_file::PrepareError;
+pub use crate::stop::StopHandle;
 
 /// With so many records in the outbox they are sent before more is read.
 const RECORDS_MAX: usize = 10_000;
@@ -131,9 +112,7 @@ impl Server {
             endpoints.push(router.bind(endpoint).map_err(failed)?);
             ipc_files.extend(endpoint.ipc_path().and_then(IpcFile::bound));
         }
-        let (stop_requests, stop) = UnixStream::pair().map_err(ServerError::Pipe)?;
-        stop_requests.set_nonblocking(true).map_err(ServerError::Pipe)?;
-        stop.set_nonblocking(true).map_err(ServerError::Pipe)?;
+        let (stop, stop_requests) = StopHandle::new().map_err(ServerError::Pipe)?;
         let now = now();
         Ok(Server {
             _ipc_files: ipc_files,
@@ -142,7 +121,7 @@ impl Server {
             engine: Engine::new(settings(config), now),
             journal: Journal::default(),
             endpoints,
-            stop: StopHandle(Arc::new(stop)),
+            stop,
             stop_requests,
             drain_max: config.drain_max(),
             heartbeat_interval: config.heartbeat_interval(),
@@ -423,36 +402,6 @@ fn inexpressible(error: Inexpressible) {
     log::error!("cannot send: {error}");
 }
 
-/// What a message means to the engine.
-fn event(peer: PeerId, message: Message<Frame>) -> Event<Body<Frame>> {
-    match message {
-        Message::Client { version, envelope, command } => {
-            let envelope = (!envelope.is_empty()).then(|| Body::from_frames(envelope));
-            client_event(Caller { peer, version, envelope, id: None }, command)
-        }
-        Message::Worker { version, command } => {
-            Event::FromWorker { worker: peer, version, command }
-        }
-    }
-}
-
-/// A question to the broker itself is read here, since the engine reads no body.
-fn client_event(
-    caller: Caller<Body<Frame>>,
-    command: client::ToBroker<Body<Frame>>,
-) -> Event<Body<Frame>> {
-    if let client::ToBroker::Request { id, service, terms, body } = &command
-        && service.is_reserved()
-    {
-        let asked = body.frames().first().map_or(&[][..], |frame| frame);
-        let question = Question::new(service, asked);
-        let caller = Caller { id: *id, ..caller };
-        let (service, no_reply) = (service.clone(), terms.no_reply);
-        return Event::Question { caller, service, question, no_reply };
-    }
-    Event::FromClient { caller, command }
-}
-
 fn settings(config: &Config) -> Settings {
     Settings {
         heartbeat_interval: config.heartbeat_interval(),
@@ -492,31 +441,4 @@ fn now() -> Instant {
 fn ms_until(deadline: Instant) -> i64 {
     let left = deadline.saturating_duration_since(now());
     i64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
-}
-
-/// Tells a broker to stop, from any thread; clones tell the same broker.
-#[derive(Clone, Debug)]
-pub struct StopHandle(Arc<UnixStream>);
-
-impl StopHandle {
-    /// Asks the broker to take no new requests, to give running ones the time that
-    /// `shutdown_ms` sets, and to return from [`Server::run`]. Asked a second time,
-    /// it does not wait. Does not block; does nothing once the broker has stopped.
-    pub fn stop(&self) {
-        // Fails when the broker has gone, or has been asked thousands of times.
-        let _ = (&*self.0).write(b".");
-    }
-
-    /// Makes SIGTERM and SIGINT call [`StopHandle::stop`] as long as the process
-    /// lives.
-    ///
-    /// # Errors
-    ///
-    /// When the system has no descriptor left, or refuses to handle the signal.
-    pub fn stop_on_signals(&self) -> io::Result<()> {
-        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-            signal_hook::low_level::pipe::register(signal, self.0.try_clone()?)?;
-        }
-        Ok(())
-    }
 }

@@ -17,6 +17,7 @@ mod answers;
 mod check;
 mod dead;
 mod deadline;
+mod ending;
 mod event;
 mod list;
 mod mmi;
