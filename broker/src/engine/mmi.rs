@@ -91,6 +91,7 @@ impl<B: Payload> Engine<B> {
             .collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
         let mut workers: Vec<_> = self.workers.values().collect();
+        let described: usize = workers.iter().map(|worker| worker.metadata.as_bytes().len()).sum();
         let place = |worker: &Worker| {
             (self.services[worker.service].name.clone(), worker.registered_at, worker.peer.clone())
         };
@@ -125,7 +126,7 @@ impl<B: Payload> Engine<B> {
             uptime_ms: ms(self.started),
             stopping: self.shutdown != Shutdown::No,
             clients: self.clients.len() as u64,
-            bytes: self.bytes as u64,
+            bytes: (self.bytes - described) as u64,
             services,
             workers,
             dead: self.dead.iter().cloned().collect(),

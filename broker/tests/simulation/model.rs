@@ -256,7 +256,7 @@ impl Model {
         let report = engine.report();
         let services: Vec<_> = self.services().into_values().collect();
         assert_eq!(report.services, services);
-        assert_eq!(report.bytes, self.bytes() as u64);
+        assert_eq!(report.bytes, self.requests.values().map(Request::bytes).sum::<usize>() as u64);
         assert_eq!(report.stopping, self.stop_at.is_some());
         assert_eq!(report.clients, self.clients().collect::<BTreeSet<_>>().len() as u64);
         let workers = self.workers.iter().map(|(peer, worker)| {
