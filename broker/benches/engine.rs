@@ -244,6 +244,7 @@ fn settings() -> Settings {
         services_max: 100_000,
         services_idle_max: 100_000,
         workers_max: 100_000,
+        worker_metadata_bytes_max: 8 << 10,
         clients_max: 100_000,
         heartbeat_interval_min: INTERVAL,
         heartbeat_interval_max: INTERVAL,

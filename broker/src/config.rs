@@ -60,6 +60,7 @@ pub struct Config {
     services_max: u64,
     services_idle_max: u64,
     workers_max: u64,
+    worker_metadata_bytes_max: u64,
     clients_max: u64,
     message_bytes_max: u64,
     frames_max: u64,
@@ -134,7 +135,7 @@ impl Config {
         fit(self.requests_per_client_max, usize::MAX)
     }
 
-    /// Bytes that all requests and kept reply parts may hold.
+    /// Bytes that all requests, kept reply parts and the metadata of workers may hold.
     pub fn bytes_max(&self) -> usize {
         fit(self.bytes_max, usize::MAX)
     }
@@ -193,6 +194,11 @@ impl Config {
     /// Workers that may be registered.
     pub fn workers_max(&self) -> usize {
         fit(self.workers_max, usize::MAX)
+    }
+
+    /// Bytes that a worker may say of itself when it registers; may be zero.
+    pub fn worker_metadata_bytes_max(&self) -> usize {
+        fit(self.worker_metadata_bytes_max, usize::MAX)
     }
 
     /// Clients that may have a request waiting or running.
@@ -273,6 +279,7 @@ impl Default for Config {
             services_max: 0,
             services_idle_max: 0,
             workers_max: 0,
+            worker_metadata_bytes_max: 0,
             clients_max: 0,
             message_bytes_max: 0,
             frames_max: 0,

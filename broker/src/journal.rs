@@ -147,6 +147,7 @@ fn dropped(reason: Dropped) -> &'static str {
         Dropped::Once => "worker lost, and not for a second one",
         Dropped::AttemptsMax => "attempts_max",
         Dropped::PartialSent => "a part of the reply was sent, and it cannot be repeated",
+        Dropped::PartialUnsent => "a part of the reply could not be sent",
         Dropped::PartialBytesMax => "partial_bytes_max",
         Dropped::Stopping => "the broker is stopping",
     }

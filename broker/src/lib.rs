@@ -28,6 +28,7 @@ pub mod config;
 mod embedded;
 pub mod engine;
 mod frame;
+mod hearing;
 mod ipc_file;
 mod journal;
 pub mod log_gate;
@@ -36,6 +37,7 @@ mod outbox;
 mod router;
 pub mod server;
 pub mod stats;
+mod stop;
 pub mod trace;
 
 pub use embedded::Broker;

@@ -2,7 +2,7 @@
 //! for a peer leaves in one message.
 
 use foldhash::HashMap;
-use majordomo_protocol::{Batch, Body, Inexpressible, PeerId, client, worker};
+use majordomo_protocol::{Batch, Body, ClientAddress, Inexpressible, PeerId, client, worker};
 
 use crate::frame::Frame;
 
@@ -13,6 +13,10 @@ const INLINE_BYTES_MAX: usize = 4 << 10;
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// A message is not added to beyond so many frames.
 const BATCH_FRAMES_MAX: usize = 256;
+/// How many lists of task ids are kept for the next messages.
+const SPARE_MAX: usize = 1_000;
+/// How many task ids a list that is kept has room for.
+const SPARE_TASKS_MAX: usize = 1_000;
 
 /// Whom a batch goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,21 +29,44 @@ pub(crate) enum Recipient {
 pub(crate) struct Parcel {
     pub(crate) peer: PeerId,
     pub(crate) recipient: Recipient,
+    pub(crate) contents: Contents,
+}
+
+/// A message, and what the engine must know of it if it cannot be sent.
+pub(crate) struct Contents {
     pub(crate) batch: Batch<Frame>,
+    /// To a client: how many answers are in it. A HEARTBEAT is none.
+    pub(crate) answers: u64,
+    /// The task ids of the PARTIALs to a client, of the REQUESTs to a worker.
+    pub(crate) tasks: Vec<ClientAddress>,
 }
 
 /// Messages that are being filled, by peer.
 #[derive(Default)]
-pub(crate) struct Outbox(HashMap<(PeerId, Recipient), Batch<Frame>>);
+pub(crate) struct Outbox {
+    messages: HashMap<(PeerId, Recipient), Contents>,
+    /// Records in all messages, since they were last taken out.
+    records: usize,
+    /// The lists of messages that were sent, empty: no message needs a new one.
+    spare: Vec<Vec<ClientAddress>>,
+}
 
 impl Outbox {
-    /// Adds a command for a client. Gives the message if it is full now.
+    /// Adds a command for a client; `part_of` is the task id of a PARTIAL. Gives the
+    /// message if it is full now.
     pub(crate) fn add_for_client(
         &mut self,
         peer: PeerId,
         command: client::FromBroker<Body<Frame>>,
+        part_of: Option<ClientAddress>,
     ) -> Result<Option<Parcel>, Inexpressible> {
-        self.add(peer, Recipient::Client, |batch| command.write(batch))
+        let is_answer = !matches!(command, client::FromBroker::Heartbeat { .. });
+        self.add(peer, Recipient::Client, |contents| {
+            command.write(&mut contents.batch)?;
+            contents.answers += u64::from(is_answer);
+            contents.tasks.extend(part_of);
+            Ok(())
+        })
     }
 
     /// Adds a command for a worker. Gives the message if it is full now.
@@ -48,35 +75,70 @@ impl Outbox {
         peer: PeerId,
         command: worker::FromBroker<Body<Frame>>,
     ) -> Result<Option<Parcel>, Inexpressible> {
-        self.add(peer, Recipient::Worker, |batch| command.write(batch))
+        let request = task_of(&command);
+        self.add(peer, Recipient::Worker, |contents| {
+            command.write(&mut contents.batch)?;
+            contents.tasks.extend(request);
+            Ok(())
+        })
     }
 
     fn add(
         &mut self,
         peer: PeerId,
         recipient: Recipient,
-        write: impl FnOnce(&mut Batch<Frame>) -> Result<(), Inexpressible>,
+        write: impl FnOnce(&mut Contents) -> Result<(), Inexpressible>,
     ) -> Result<Option<Parcel>, Inexpressible> {
         let key = (peer, recipient);
-        let batch = self.0.entry(key.clone()).or_insert_with(|| match recipient {
-            Recipient::Client => Batch::of_client(INLINE_BYTES_MAX),
-            Recipient::Worker => Batch::of_worker(INLINE_BYTES_MAX),
+        let spare = &mut self.spare;
+        let contents = self.messages.entry(key.clone()).or_insert_with(|| Contents {
+            batch: match recipient {
+                Recipient::Client => Batch::of_client(INLINE_BYTES_MAX),
+                Recipient::Worker => Batch::of_worker(INLINE_BYTES_MAX),
+            },
+            answers: 0,
+            tasks: spare.pop().unwrap_or_default(),
         });
-        write(batch)?;
+        write(contents)?;
+        self.records += 1;
+        let batch = &contents.batch;
         let full = batch.bytes() >= BATCH_BYTES_MAX || batch.frame_count() >= BATCH_FRAMES_MAX;
-        let taken = if full { self.0.remove(&key) } else { None };
+        let taken = if full { self.messages.remove(&key) } else { None };
         let (peer, recipient) = key;
-        Ok(taken.map(|batch| Parcel { peer, recipient, batch }))
+        Ok(taken.map(|contents| Parcel { peer, recipient, contents }))
+    }
+
+    /// How many records were added since all was taken out.
+    pub(crate) fn records(&self) -> usize {
+        self.records
     }
 
     /// Drops what a worker was to be sent: it is gone, and its requests are given back.
     pub(crate) fn forget_worker(&mut self, peer: &PeerId) {
-        self.0.remove(&(peer.clone(), Recipient::Worker));
+        self.messages.remove(&(peer.clone(), Recipient::Worker));
     }
 
     /// Takes out all messages.
     pub(crate) fn take_all(&mut self) -> Vec<Parcel> {
-        let all = self.0.drain();
-        all.map(|((peer, recipient), batch)| Parcel { peer, recipient, batch }).collect()
+        self.records = 0;
+        let all = self.messages.drain();
+        all.map(|((peer, recipient), contents)| Parcel { peer, recipient, contents }).collect()
+    }
+
+    /// Takes back the list of a message that was sent.
+    pub(crate) fn reuse(&mut self, mut tasks: Vec<ClientAddress>) {
+        // A message of many tasks is seldom; its list is not kept.
+        if self.spare.len() < SPARE_MAX && tasks.capacity() <= SPARE_TASKS_MAX {
+            tasks.clear();
+            self.spare.push(tasks);
+        }
+    }
+}
+
+/// The task id of a REQUEST.
+pub(crate) fn task_of(command: &worker::FromBroker<Body<Frame>>) -> Option<ClientAddress> {
+    match command {
+        worker::FromBroker::Request { client, .. } => Some(client.clone()),
+        _ => None,
     }
 }

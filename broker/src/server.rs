@@ -4,50 +4,32 @@
 //! One loop on one thread: wait, read what is there (a bounded batch), let the
 //! engine look at the time, do what the engine wants, sleep until its deadline.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use majordomo_protocol::{
-    Body, DecodeError, Endpoint, Inexpressible, Message, PeerId, Version, client, worker,
+    Body, ClientAddress, DecodeError, Endpoint, Inexpressible, Message, PeerId, Version, client,
+    worker,
 };
 
 use crate::config::Config;
-use crate::engine::{Action, Caller, Engine, Event, Fault, Payload, Question, Settings};
+use crate::engine::{Action, Caller, Engine, Event, Fault, Note, Settings};
 use crate::frame::Frame;
+use crate::hearing::event;
 use crate::ipc_file::{self, IpcFile};
 use crate::journal::Journal;
-use crate::outbox::{Outbox, Parcel, Recipient};
+use crate::outbox::{Contents, Outbox, Parcel, Recipient, task_of};
 use crate::router::{Received, Refused, Router};
 use crate::stats::Counters;
 use crate::trace;
 
-impl Payload for Body<Frame> {
-    /// The bytes of all frames, and what libzmq and we need to keep each.
-    fn size(&self) -> usize {
-        Body::size(self) + size_of_val(self.frames())
-    }
-
-    fn append(&mut self, more: Self) {
-        Body::append(self, more);
-    }
-
-    fn of_texts(texts: &[&str]) -> Self {
-        Body::from_frames(texts.iter().map(|text| Frame::from(text.as_bytes())))
-    }
-
-    fn detach(&mut self) {
-        let frames = std::mem::replace(self, Body::from_frames(Vec::new()));
-        *self = Body::from_frames(frames.into_iter().map(Frame::detached));
-    }
-}
-
 pub use crate::ipc_file::PrepareError;
+pub use crate::stop::StopHandle;
 
-/// After so many actions of the engine they are done before more is read.
-const ACTIONS_MAX: usize = 10_000;
+/// With so many records in the outbox they are sent before more is read.
+const RECORDS_MAX: usize = 10_000;
 
 /// A broker that listens, and serves when [`Server::run`] is called.
 pub struct Server {
@@ -130,9 +112,7 @@ impl Server {
             endpoints.push(router.bind(endpoint).map_err(failed)?);
             ipc_files.extend(endpoint.ipc_path().and_then(IpcFile::bound));
         }
-        let (stop_requests, stop) = UnixStream::pair().map_err(ServerError::Pipe)?;
-        stop_requests.set_nonblocking(true).map_err(ServerError::Pipe)?;
-        stop.set_nonblocking(true).map_err(ServerError::Pipe)?;
+        let (stop, stop_requests) = StopHandle::new().map_err(ServerError::Pipe)?;
         let now = now();
         Ok(Server {
             _ipc_files: ipc_files,
@@ -141,7 +121,7 @@ impl Server {
             engine: Engine::new(settings(config), now),
             journal: Journal::default(),
             endpoints,
-            stop: StopHandle(Arc::new(stop)),
+            stop,
             stop_requests,
             drain_max: config.drain_max(),
             heartbeat_interval: config.heartbeat_interval(),
@@ -175,7 +155,7 @@ impl Server {
                 self.wait()?;
             }
             let now = now();
-            self.read_stop_requests(now);
+            self.read_stop_requests(now)?;
             caught_up = self.read(now)?;
             if caught_up {
                 self.caught_up_at = now;
@@ -190,6 +170,7 @@ impl Server {
             self.engine.handle_timeout(now, heard_until);
             self.journal.handle_timeout(now);
             self.act(now)?;
+            self.send_outbox(now)?;
             if self.progress == Progress::Stopped {
                 return Ok(self.engine.counters().clone());
             }
@@ -214,9 +195,9 @@ impl Server {
     }
 
     /// Each byte is one request to stop; the second one does not wait.
-    fn read_stop_requests(&mut self, now: Instant) {
+    fn read_stop_requests(&mut self, now: Instant) -> Result<(), ServerError> {
         let mut bytes = [0; 16];
-        let Ok(count) = self.stop_requests.read(&mut bytes) else { return };
+        let Ok(count) = self.stop_requests.read(&mut bytes) else { return Ok(()) };
         for _ in 0..count {
             let event = if self.engine.is_stopping() {
                 log::warn!("stopping at once");
@@ -225,8 +206,9 @@ impl Server {
                 log::info!("stopping");
                 Event::Stop
             };
-            self.engine.handle(event, now);
+            self.handle(event, now)?;
         }
+        Ok(())
     }
 
     /// Reads at most `drain_max` messages. True when none is left.
@@ -238,41 +220,67 @@ impl Server {
                     trace::received(&peer, frames.as_slice());
                     for message in Message::decode(frames) {
                         match message {
-                            Ok(message) => self.engine.handle(event(peer.clone(), message), now),
-                            Err(error) => self.invalid(&peer, Fault::Malformed, Some(error), now),
+                            Ok(message) => self.handle(event(peer.clone(), message), now)?,
+                            Err(error) => {
+                                self.invalid(&peer, Fault::Malformed, Some(error), now)?
+                            }
                         }
                         // One message may hold millions of records.
-                        if self.engine.actions() >= ACTIONS_MAX {
-                            self.act(now)?;
+                        if self.outbox.records() >= RECORDS_MAX {
+                            self.send_outbox(now)?;
                         }
                     }
                 }
-                Err(fault) => self.invalid(&peer, fault, None, now),
+                Err(fault) => self.invalid(&peer, fault, None, now)?,
             }
         }
         Ok(false)
     }
 
-    fn invalid(&mut self, peer: &PeerId, fault: Fault, error: Option<DecodeError>, now: Instant) {
+    fn invalid(
+        &mut self,
+        peer: &PeerId,
+        fault: Fault,
+        error: Option<DecodeError>,
+        now: Instant,
+    ) -> Result<(), ServerError> {
         self.journal.invalid(peer, fault, error, now);
-        self.engine.handle(Event::Invalid { peer: peer.clone(), fault }, now);
+        self.handle(Event::Invalid { peer: peer.clone(), fault }, now)
     }
 
-    /// Does all that the engine wants done.
+    /// Tells the engine what happened, and does at once what it wants done: it must know
+    /// that a part of a reply could not be sent before it hears of the next one.
+    fn handle(&mut self, event: Event<Body<Frame>>, now: Instant) -> Result<(), ServerError> {
+        self.engine.handle(event, now);
+        self.act(now)
+    }
+
+    /// Does all that the engine wants done. What is for peers of MDP/1.0 is in the outbox
+    /// then, but for what filled a message.
     fn act(&mut self, now: Instant) -> Result<(), ServerError> {
-        loop {
-            while let Some(action) = self.engine.poll_action() {
-                match action {
-                    Action::ToClient { caller, command } => {
-                        self.tell_client(caller, command, now)?
-                    }
-                    Action::ToWorker { worker, version, command } => {
-                        self.tell_worker(worker, version, command, now)?;
-                    }
-                    Action::Note(note) => self.journal.note(&note, now),
-                    Action::Stopped => self.progress = Progress::Stopped,
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::ToClient { caller, command, part_of } => {
+                    self.tell_client(caller, command, part_of, now)?;
                 }
+                Action::ToWorker { worker, version, command } => {
+                    self.tell_worker(worker, version, command, now)?;
+                }
+                Action::Note(note) => {
+                    if let Note::WorkerGone { worker, .. } = &note {
+                        self.outbox.forget_worker(worker);
+                    }
+                    self.journal.note(&note, now);
+                }
+                Action::Stopped => self.progress = Progress::Stopped,
             }
+        }
+        Ok(())
+    }
+
+    /// Sends all that is in the outbox, and what follows from that.
+    fn send_outbox(&mut self, now: Instant) -> Result<(), ServerError> {
+        loop {
             let parcels = self.outbox.take_all();
             if parcels.is_empty() {
                 return Ok(());
@@ -280,6 +288,7 @@ impl Server {
             for parcel in parcels {
                 self.send_parcel(parcel, now)?;
             }
+            self.act(now)?;
         }
     }
 
@@ -287,18 +296,20 @@ impl Server {
         &mut self,
         caller: Caller<Body<Frame>>,
         command: client::FromBroker<Body<Frame>>,
+        part_of: Option<ClientAddress>,
         now: Instant,
     ) -> Result<(), ServerError> {
         let Caller { peer, version, envelope, .. } = caller;
         if version >= Version::V1_0 {
-            let added = self.outbox.add_for_client(peer, command);
+            let added = self.outbox.add_for_client(peer, command, part_of);
             return self.send_full(added, now);
         }
         let envelope = envelope.map_or_else(Vec::new, Body::into_frames);
         match command.encode(version, envelope) {
             Ok(frames) => {
                 if self.send(&peer, frames)?.is_err() {
-                    let unsent = Event::ClientUnreachable { client: peer, answers: 1 };
+                    let parts = Vec::from_iter(part_of);
+                    let unsent = Event::ClientUnreachable { client: peer, answers: 1, parts };
                     self.engine.handle(unsent, now);
                 }
             }
@@ -325,10 +336,12 @@ impl Server {
             let added = self.outbox.add_for_worker(worker, command);
             return self.send_full(added, now);
         }
+        let request = task_of(&command);
         match command.encode(version) {
             Ok(frames) => {
                 if self.send(&worker, frames)?.is_err() {
-                    self.engine.handle(Event::WorkerUnreachable { worker }, now);
+                    let requests = Vec::from_iter(request);
+                    self.engine.handle(Event::WorkerUnreachable { worker, requests }, now);
                 }
             }
             // MDP/0.1 and MDP/0.2 have no CANCEL: the engine knows.
@@ -353,18 +366,17 @@ impl Server {
     }
 
     fn send_parcel(&mut self, parcel: Parcel, now: Instant) -> Result<(), ServerError> {
-        let Parcel { peer, recipient, batch } = parcel;
-        let answers = batch.records() as u64;
-        if self.send(&peer, batch.into_frames())?.is_err() {
-            let unsent = match recipient {
-                Recipient::Client => Event::ClientUnreachable { client: peer, answers },
-                Recipient::Worker => {
-                    self.outbox.forget_worker(&peer);
-                    Event::WorkerUnreachable { worker: peer }
-                }
-            };
-            self.engine.handle(unsent, now);
+        let Parcel { peer, recipient, contents } = parcel;
+        let Contents { batch, answers, tasks } = contents;
+        if self.send(&peer, batch.into_frames())?.is_ok() {
+            self.outbox.reuse(tasks);
+            return Ok(());
         }
+        let unsent = match recipient {
+            Recipient::Client => Event::ClientUnreachable { client: peer, answers, parts: tasks },
+            Recipient::Worker => Event::WorkerUnreachable { worker: peer, requests: tasks },
+        };
+        self.engine.handle(unsent, now);
         Ok(())
     }
 
@@ -390,35 +402,6 @@ fn inexpressible(error: Inexpressible) {
     log::error!("cannot send: {error}");
 }
 
-/// What a message means to the engine.
-fn event(peer: PeerId, message: Message<Frame>) -> Event<Body<Frame>> {
-    match message {
-        Message::Client { version, envelope, command } => {
-            let envelope = (!envelope.is_empty()).then(|| Body::from_frames(envelope));
-            client_event(Caller { peer, version, envelope, id: None }, command)
-        }
-        Message::Worker { version, command } => {
-            Event::FromWorker { worker: peer, version, command }
-        }
-    }
-}
-
-/// A question to the broker itself is read here, since the engine reads no body.
-fn client_event(
-    caller: Caller<Body<Frame>>,
-    command: client::ToBroker<Body<Frame>>,
-) -> Event<Body<Frame>> {
-    if let client::ToBroker::Request { id, service, body, .. } = &command
-        && service.is_reserved()
-    {
-        let asked = body.frames().first().map_or(&[][..], |frame| frame);
-        let question = Question::new(service, asked);
-        let caller = Caller { id: *id, ..caller };
-        return Event::Question { caller, service: service.clone(), question };
-    }
-    Event::FromClient { caller, command }
-}
-
 fn settings(config: &Config) -> Settings {
     Settings {
         heartbeat_interval: config.heartbeat_interval(),
@@ -434,6 +417,7 @@ fn settings(config: &Config) -> Settings {
         services_max: config.services_max(),
         services_idle_max: config.services_idle_max(),
         workers_max: config.workers_max(),
+        worker_metadata_bytes_max: config.worker_metadata_bytes_max(),
         clients_max: config.clients_max(),
         heartbeat_interval_min: config.heartbeat_interval_min(),
         heartbeat_interval_max: config.heartbeat_interval_max(),
@@ -457,31 +441,4 @@ fn now() -> Instant {
 fn ms_until(deadline: Instant) -> i64 {
     let left = deadline.saturating_duration_since(now());
     i64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
-}
-
-/// Tells a broker to stop, from any thread; clones tell the same broker.
-#[derive(Clone, Debug)]
-pub struct StopHandle(Arc<UnixStream>);
-
-impl StopHandle {
-    /// Asks the broker to take no new requests, to give running ones the time that
-    /// `shutdown_ms` sets, and to return from [`Server::run`]. Asked a second time,
-    /// it does not wait. Does not block; does nothing once the broker has stopped.
-    pub fn stop(&self) {
-        // Fails when the broker has gone, or has been asked thousands of times.
-        let _ = (&*self.0).write(b".");
-    }
-
-    /// Makes SIGTERM and SIGINT call [`StopHandle::stop`] as long as the process
-    /// lives.
-    ///
-    /// # Errors
-    ///
-    /// When the system has no descriptor left, or refuses to handle the signal.
-    pub fn stop_on_signals(&self) -> io::Result<()> {
-        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-            signal_hook::low_level::pipe::register(signal, self.0.try_clone()?)?;
-        }
-        Ok(())
-    }
 }

@@ -65,13 +65,15 @@ counters! {
     requests_dropped_attempts_max,
     /// Requests dropped: their worker was lost after a part of the reply was sent.
     requests_dropped_partial_sent,
+    /// Requests dropped: a part of the reply could not be sent to the client.
+    requests_dropped_partial_unsent,
     /// Requests dropped: kept parts of the reply over `partial_bytes_max` or `bytes_max`.
     requests_dropped_partial_bytes_max,
     /// Requests dropped: the broker was shutting down.
     requests_dropped_stopping,
     /// Parts of replies that came from workers.
     replies_partial,
-    /// Replies to a request that had ended for its client: cancelled or timed out.
+    /// Replies to a request that had ended for its client, as by CANCEL or its timeout.
     replies_unwanted,
     /// Replies of a worker to a request it does not have: late, repeated or foreign.
     replies_unexpected,
@@ -101,6 +103,10 @@ counters! {
     workers_refused_reserved_service,
     /// Peers told to DISCONNECT: their READY offered no place, or a liveness of 1.
     workers_refused_offer,
+    /// Peers told to DISCONNECT: the metadata of their READY over `worker_metadata_bytes_max`.
+    workers_refused_metadata,
+    /// Peers told to DISCONNECT: `bytes_max` reached.
+    workers_refused_bytes_max,
     /// Peers told to DISCONNECT: `workers_max` reached.
     workers_refused_workers_max,
     /// Peers told to DISCONNECT: `services_max` reached.
@@ -139,6 +145,7 @@ impl Counters {
             Dropped::Expired => &mut self.requests_dropped_expired,
             Dropped::AttemptsMax => &mut self.requests_dropped_attempts_max,
             Dropped::PartialSent => &mut self.requests_dropped_partial_sent,
+            Dropped::PartialUnsent => &mut self.requests_dropped_partial_unsent,
             Dropped::PartialBytesMax => &mut self.requests_dropped_partial_bytes_max,
             Dropped::Stopping => &mut self.requests_dropped_stopping,
         }
@@ -163,6 +170,8 @@ impl Counters {
             RefusedWorker::Unregistered => &mut self.workers_refused_unregistered,
             RefusedWorker::ReservedService => &mut self.workers_refused_reserved_service,
             RefusedWorker::Offer => &mut self.workers_refused_offer,
+            RefusedWorker::Metadata { .. } => &mut self.workers_refused_metadata,
+            RefusedWorker::BytesMax => &mut self.workers_refused_bytes_max,
             RefusedWorker::WorkersMax => &mut self.workers_refused_workers_max,
             RefusedWorker::ServicesMax => &mut self.workers_refused_services_max,
             RefusedWorker::Stopping => &mut self.workers_refused_stopping,

@@ -156,6 +156,7 @@ fn every_key_has_a_method_that_gives_its_value() {
     assert_eq!(config.services_max(), 3_002);
     assert_eq!(config.services_idle_max(), place("services_idle_max"));
     assert_eq!(config.workers_max(), place("workers_max"));
+    assert_eq!(config.worker_metadata_bytes_max(), place("worker_metadata_bytes_max"));
     assert_eq!(config.clients_max(), place("clients_max"));
     assert_eq!(config.message_bytes_max(), place("message_bytes_max"));
     assert_eq!(config.frames_max(), place("frames_max"));

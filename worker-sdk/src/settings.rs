@@ -11,11 +11,12 @@ use crate::dialog::Timing;
 use crate::error::Error;
 use crate::handler::Service;
 
-/// Bytes that a service may say of itself in its READY.
-const SERVICE_METADATA_BYTES_MAX: usize = 32 << 10;
+/// Bytes that a service may say of itself in its READY. With the rest it stays below what a
+/// broker takes by default, 16 KiB.
+const SERVICE_METADATA_BYTES_MAX: usize = 12 << 10;
 
 /// The most bytes of what a worker says of itself, for each setting.
-const METADATA_BYTES_MAX: usize = 4096;
+const METADATA_BYTES_MAX: usize = 1024;
 
 /// What [`WorkerBuilder`](crate::WorkerBuilder) sets, except services.
 #[derive(Clone)]
@@ -80,13 +81,13 @@ impl Settings {
     fn check_metadata(&self, services: &[Service]) -> Result<(), Error> {
         for service in services {
             let bytes: usize = service.metadata.iter().map(|(_, value)| value.len()).sum();
-            let rule = "must have at most 32768 bytes in description, version and methods";
+            let rule = "must have at most 12288 bytes in description, version and methods";
             within("service", bytes, 0, SERVICE_METADATA_BYTES_MAX, rule)?;
         }
         for (setting, value) in &self.metadata {
             let refuse = |rule| Err(refused(setting, format!("{value:.40?}"), rule));
             if value.len() > METADATA_BYTES_MAX {
-                return refuse("must have at most 4096 bytes");
+                return refuse("must have at most 1024 bytes");
             }
         }
         Ok(())

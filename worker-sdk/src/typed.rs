@@ -234,7 +234,7 @@ impl TypedService {
     /// The service for a worker, with one place and no time limit, unless it is told
     /// otherwise there. Its READY says `version` and `description` where they were
     /// given, and `methods`, their names in order with commas between: together at most
-    /// 32 KiB.
+    /// 12 KiB.
     pub fn into_service(self) -> Service {
         let TypedService { name, methods, version, description } = self;
         let names: Vec<&str> = methods.keys().map(String::as_str).collect();

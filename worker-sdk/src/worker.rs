@@ -68,7 +68,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// What this worker calls itself: up to 4096 bytes, told to the broker in MDP/1.0.
+    /// What this worker calls itself: up to 1024 bytes, told to the broker in MDP/1.0.
     /// Default: nothing.
     pub fn worker_name(self, name: impl Into<String>) -> Self {
         self.say("worker_name", name.into())

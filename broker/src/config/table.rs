@@ -192,9 +192,9 @@ pub static KEYS: &[Key] = &[
             at_most: None,
             field: |config| &mut config.bytes_max,
         },
-        about: "Bytes that all requests and kept reply parts may hold.",
-        reason: "A request beyond it is dropped and counted. It bounds the broker's memory; \
-                 bookkeeping and what is being sent come on top.",
+        about: "Bytes that all requests, kept reply parts and the metadata of workers may hold.",
+        reason: "A request beyond it is dropped and counted, a worker told to DISCONNECT. It \
+                 bounds the broker's memory; bookkeeping and what is being sent come on top.",
     },
     Key {
         name: "partial_bytes_max",
@@ -313,6 +313,21 @@ pub static KEYS: &[Key] = &[
         reason: "A further one is told to DISCONNECT and may try again.",
     },
     Key {
+        name: "worker_metadata_bytes_max",
+        heading: PEERS,
+        kind: Kind::Number {
+            unit: "bytes",
+            default: 16 * KIB,
+            range: 0..=65_535,
+            at_most: None,
+            field: |config| &mut config.worker_metadata_bytes_max,
+        },
+        about: "Bytes that a worker of MDP/1.0 may say of itself in READY: name, version, \
+                description, methods.",
+        reason: "One that says more is told to DISCONNECT, with the code 413. They are kept while \
+                 it is registered, and count for bytes_max.",
+    },
+    Key {
         name: "clients_max",
         heading: PEERS,
         kind: Kind::Number {
@@ -376,7 +391,7 @@ pub static KEYS: &[Key] = &[
             at_most: None,
             field: |config| &mut config.drain_max,
         },
-        about: "Messages read in a row before what they caused is sent.",
+        about: "Messages read in a row before batches of MDP/1.0 are sent and the time is looked at.",
         reason: "Fewer shorten the wait of the first under load; more take less work in all.",
     },
     Key {

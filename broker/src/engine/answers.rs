@@ -103,7 +103,8 @@ impl<B: Payload> Engine<B> {
                 None => return,
             },
         };
-        self.actions.push_back(Action::ToClient { caller: caller.clone(), command });
+        let caller = caller.clone();
+        self.actions.push_back(Action::ToClient { caller, command, part_of: None });
     }
 
     /// Keeps the answer for those who ask again.

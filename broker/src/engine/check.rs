@@ -94,15 +94,12 @@ impl<B: Payload> Engine<B> {
     }
 
     fn check_requests(&self) {
-        let (mut bytes, mut due, mut named, mut waiting) = (0, self.workers.len(), 0, 0);
+        let (mut due, mut named, mut waiting) = (self.workers.len(), 0, 0);
+        let mut bytes: usize =
+            self.workers.values().map(|worker| worker.metadata.as_bytes().len()).sum();
         let mut by_client = HashMap::default();
         for (key, request) in &self.requests {
             bytes += request.bytes;
-            if let RequestState::Abandoned { .. } = request.state {
-                let holds = request.body.is_some() || !request.metadata.is_empty();
-                assert!(request.bytes == 0 && !holds, "an abandoned request holds bytes");
-                continue;
-            }
             *by_client.entry(request.caller.peer.clone()).or_insert(0) += 1;
             if let Some(id) = request.caller.id {
                 named += 1;
@@ -115,7 +112,12 @@ impl<B: Payload> Engine<B> {
                     assert!(matches!(request.reply, Reply::None), "a waiting request has a reply");
                     assert_eq!(self.shutdown, Shutdown::No, "a request waits while shutting down");
                 }
-                RequestState::Running { .. } | RequestState::Abandoned { .. } => {
+                RequestState::Abandoned { .. } => {
+                    let holds = request.body.is_some() || !request.metadata.is_empty();
+                    assert!(request.bytes == 0 && !holds, "an abandoned request holds bytes");
+                    assert!(request.end_by.is_none());
+                }
+                RequestState::Running { .. } => {
                     assert!(request.attempt <= self.settings.attempts_max);
                     if let Some(end) = request.end_by {
                         due += 1;

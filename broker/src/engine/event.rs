@@ -66,6 +66,8 @@ pub enum Event<B> {
         service: ServiceName,
         /// What it wants to know.
         question: Question,
+        /// Its client said *no reply wanted*: it is counted, and not answered.
+        no_reply: bool,
     },
     /// A worker spoke.
     FromWorker {
@@ -83,19 +85,21 @@ pub enum Event<B> {
         /// What is wrong with it.
         fault: Fault,
     },
-    /// A command could not be sent to a worker: it is gone, or does not read. It is
-    /// taken for the latest command for this worker; a REQUEST that could not be sent
-    /// does not count as handed out.
+    /// Commands could not be sent to a worker: it is gone, or does not read.
     WorkerUnreachable {
         /// Its connection.
         worker: PeerId,
+        /// The task ids of the REQUESTs among them; these were not handed out.
+        requests: Vec<ClientAddress>,
     },
     /// Answers could not be sent to a client: it is gone, or does not read.
     ClientUnreachable {
         /// Its connection.
         client: PeerId,
-        /// How many.
+        /// How many; a HEARTBEAT is none.
         answers: u64,
+        /// The task ids of the PARTIALs among them: replies that have a gap now.
+        parts: Vec<ClientAddress>,
     },
     /// Shut down: take nothing new, let running requests end within the time set.
     Stop,
@@ -135,8 +139,13 @@ pub enum Action<B> {
         caller: Caller<B>,
         /// What to say.
         command: client::FromBroker<B>,
+        /// The task id of the request, where this is a PARTIAL.
+        part_of: Option<ClientAddress>,
     },
-    /// Send this to a worker; report [`Event::WorkerUnreachable`] if that fails.
+    /// Send this to a worker; report [`Event::WorkerUnreachable`] if that fails. A
+    /// REQUEST is not to be sent if its worker is no longer
+    /// [registered](super::Engine::is_registered): it went after this was decided, and
+    /// its requests have been given back.
     ToWorker {
         /// Its connection.
         worker: PeerId,
@@ -283,6 +292,15 @@ pub enum RefusedWorker {
     ServicesMax,
     /// Its READY offers no place, or a liveness of 1.
     Offer,
+    /// The metadata of its READY is longer than `worker_metadata_bytes_max`.
+    Metadata {
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        bytes_max: usize,
+    },
+    /// Its metadata does not fit into `bytes_max` beside all that is held.
+    BytesMax,
     /// The broker shuts down.
     Stopping,
 }
@@ -323,6 +341,9 @@ pub enum Dropped {
     /// It lost its worker after a part of the reply had gone to the client, which
     /// a second worker would have repeated.
     PartialSent,
+    /// A part of its reply could not be sent to its client, which must not take the
+    /// rest for the whole.
+    PartialUnsent,
     /// The parts of its reply, kept for a client whose version has no PARTIAL,
     /// are more than `partial_bytes_max`, or than `bytes_max` allows.
     PartialBytesMax,
@@ -358,6 +379,7 @@ impl Dropped {
             Dropped::PartialSent => {
                 (code::WORKER_LOST, "a part of the reply was sent, and it cannot be repeated")
             }
+            Dropped::PartialUnsent => (code::WORKER_LOST, "a part of the reply could not be sent"),
             Dropped::PartialBytesMax => (code::TOO_LARGE, "the parts of the reply are too large"),
             Dropped::Stopping => (code::STOPPING, "the broker is shutting down"),
         }
@@ -370,14 +392,30 @@ impl RefusedWorker {
         match self {
             RefusedWorker::Unregistered | RefusedWorker::Offer => code::MALFORMED,
             RefusedWorker::ReservedService => code::FORBIDDEN,
-            RefusedWorker::WorkersMax | RefusedWorker::ServicesMax => code::BUSY,
+            RefusedWorker::Metadata { .. } => code::TOO_LARGE,
+            RefusedWorker::WorkersMax | RefusedWorker::ServicesMax | RefusedWorker::BytesMax => {
+                code::BUSY
+            }
             RefusedWorker::Stopping => code::STOPPING,
         }
     }
 
-    /// In words, for logs and for the worker.
+    /// What the worker is told, for people.
+    pub(super) fn text(self) -> String {
+        match self {
+            RefusedWorker::Metadata { bytes, bytes_max } => format!(
+                "the metadata of READY has {bytes} bytes, \
+                 worker_metadata_bytes_max allows {bytes_max}"
+            ),
+            reason => reason.as_str().to_owned(),
+        }
+    }
+
+    /// In words, for logs.
     pub fn as_str(self) -> &'static str {
         match self {
+            RefusedWorker::Metadata { .. } => "worker_metadata_bytes_max",
+            RefusedWorker::BytesMax => "bytes_max",
             RefusedWorker::Unregistered => "it spoke before READY",
             RefusedWorker::ReservedService => "mmi.* is the broker's own",
             RefusedWorker::WorkersMax => "workers_max",

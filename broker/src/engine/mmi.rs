@@ -1,6 +1,6 @@
 //! Answers to `mmi.*` requests (RFC 8).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use majordomo_protocol::mmi::{self, BrokerReport, ServiceReport, WorkerReport};
@@ -9,7 +9,7 @@ use majordomo_protocol::{Metadata, ServiceName, mmi::WorkerState as Reported};
 use super::answers::Outcome;
 use super::request::Answer;
 use super::shutdown::Shutdown;
-use super::worker::Intake;
+use super::worker::{Intake, Worker};
 use super::{Caller, Engine, Payload, Question};
 
 /// A report reads every service and worker, so one is made at most this often and
@@ -39,8 +39,17 @@ impl Question {
 }
 
 impl<B: Payload> Engine<B> {
-    pub(super) fn question(&mut self, caller: Caller<B>, service: ServiceName, question: Question) {
+    pub(super) fn question(
+        &mut self,
+        caller: &Caller<B>,
+        service: &ServiceName,
+        question: Question,
+        answer: Answer,
+    ) {
         self.counters.mmi_requests += 1;
+        if answer == Answer::Unwanted {
+            return;
+        }
         let body = match question {
             Question::Service(name) => {
                 let key = name.and_then(|name| self.services.key(&name));
@@ -50,7 +59,7 @@ impl<B: Payload> Engine<B> {
             Question::Broker => self.cached_report(),
             Question::Unknown => B::of_texts(&[mmi::NOT_IMPLEMENTED]),
         };
-        self.answer(&caller, &service, Answer::Wanted, Outcome::Final(body));
+        self.answer(caller, service, answer, Outcome::Final(body));
     }
 
     fn cached_report(&mut self) -> B {
@@ -81,9 +90,16 @@ impl<B: Payload> Engine<B> {
             })
             .collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut workers: Vec<_> = self
-            .workers
-            .values()
+        let mut workers: Vec<_> = self.workers.values().collect();
+        let described: usize = workers.iter().map(|worker| worker.metadata.as_bytes().len()).sum();
+        let place = |worker: &Worker| {
+            (self.services[worker.service].name.clone(), worker.registered_at, worker.peer.clone())
+        };
+        workers.sort_by_cached_key(|worker| place(worker));
+        // Workers of a service mostly say the same of themselves: the first one says it.
+        let mut said = HashSet::new();
+        let workers = workers
+            .into_iter()
             .map(|worker| WorkerReport {
                 id: worker.peer.to_string(),
                 service: self.services[worker.service].name.to_string(),
@@ -95,19 +111,22 @@ impl<B: Payload> Engine<B> {
                 },
                 running: worker.tasks.len() as u64,
                 capacity: worker.capacity as u64,
-                metadata: texts(&worker.metadata),
+                metadata: if said.insert((worker.service, worker.metadata.as_bytes())) {
+                    texts(&worker.metadata)
+                } else {
+                    BTreeMap::new()
+                },
                 age_ms: ms(worker.registered_at),
                 silent_ms: ms(worker.heard_at),
                 answered: worker.answered,
             })
             .collect();
-        workers.sort_by(|a, b| (&a.service, b.age_ms, &a.id).cmp(&(&b.service, a.age_ms, &b.id)));
         BrokerReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: ms(self.started),
             stopping: self.shutdown != Shutdown::No,
             clients: self.clients.len() as u64,
-            bytes: self.bytes as u64,
+            bytes: (self.bytes - described) as u64,
             services,
             workers,
             dead: self.dead.iter().cloned().collect(),

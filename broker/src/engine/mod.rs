@@ -17,6 +17,7 @@ mod answers;
 mod check;
 mod dead;
 mod deadline;
+mod ending;
 mod event;
 mod list;
 mod mmi;
@@ -42,7 +43,7 @@ use self::deadline::{Deadlines, Due};
 pub use self::event::{
     Action, Caller, Dropped, Event, Fault, Gone, Note, Payload, Question, RefusedWorker,
 };
-use self::request::{Request, RequestKey};
+use self::request::{Answer, Request, RequestKey};
 use self::service::Services;
 pub use self::settings::Settings;
 use self::shutdown::Shutdown;
@@ -65,19 +66,21 @@ pub struct Engine<B> {
     workers: SlotMap<WorkerKey, Worker>,
     worker_keys: HashMap<PeerId, WorkerKey>,
     requests: SlotMap<RequestKey, Request<B>>,
-    /// Those that wait or run and whose clients have a name for them.
+    /// Those whose clients have a name for them, the abandoned ones among them.
     request_keys: HashMap<RequestId, RequestKey>,
     answers: Answers<B>,
     dead: Dead,
-    /// How many requests of each client wait or run; never 0.
+    /// How many requests of each client wait or run, for it or abandoned; never 0.
     clients: HashMap<PeerId, usize>,
     turns: Turns,
-    /// Bytes that all requests hold.
+    /// Bytes that all requests hold, and what workers say of themselves.
     bytes: usize,
     deadlines: Deadlines,
     counters: Counters,
     report: mmi::CachedReport<B>,
     actions: VecDeque<Action<B>>,
+    /// How many were polled so far: the number of the next one.
+    actions_polled: u64,
 }
 
 impl<B: Payload> Engine<B> {
@@ -103,6 +106,7 @@ impl<B: Payload> Engine<B> {
             counters: Counters::default(),
             report: mmi::CachedReport::default(),
             actions: VecDeque::new(),
+            actions_polled: 0,
         }
     }
 
@@ -111,21 +115,18 @@ impl<B: Payload> Engine<B> {
         self.advance(now);
         match event {
             Event::FromClient { caller, command } => self.client_command(caller, command),
-            Event::Question { caller, service, question } => {
-                self.question(caller, service, question);
+            Event::Question { caller, service, question, no_reply } => {
+                self.question(&caller, &service, question, Answer::of(no_reply));
             }
             Event::FromWorker { worker, version, command } => {
                 self.worker_command(worker, version, command);
             }
             Event::Invalid { peer, fault } => self.invalid(&peer, fault),
-            Event::WorkerUnreachable { worker } => {
-                if let Some(key) = self.worker_keys.get(&worker) {
-                    self.lose(*key, Gone::Unreachable);
-                }
+            Event::WorkerUnreachable { worker, requests } => {
+                self.worker_unreachable(&worker, &requests);
             }
-            Event::ClientUnreachable { client, answers } => {
-                self.counters.replies_unsent += answers;
-                self.note(Note::ReplyUnsent { client });
+            Event::ClientUnreachable { client, answers, parts } => {
+                self.client_unreachable(client, answers, &parts);
             }
             Event::Stop => self.stop(),
             Event::StopNow => self.finish_stopping(),
@@ -161,12 +162,9 @@ impl<B: Payload> Engine<B> {
 
     /// The next thing to do, in order; `None` when all is done.
     pub fn poll_action(&mut self) -> Option<Action<B>> {
-        self.actions.pop_front()
-    }
-
-    /// How many actions wait to be polled.
-    pub fn actions(&self) -> usize {
-        self.actions.len()
+        let action = self.actions.pop_front()?;
+        self.actions_polled += 1;
+        Some(action)
     }
 
     /// Whether a worker is registered on this connection.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use majordomo_protocol::{ClientAddress, Metadata};
 use slotmap::{Key, KeyData};
 
-use super::event::{Caller, Gone};
+use super::event::{Caller, Dropped, Gone};
 use super::list::{Linked, Links};
 use super::service::ServiceKey;
 use super::waiting::TurnKey;
@@ -54,6 +54,9 @@ pub(super) struct Request<B> {
     pub(super) bytes: usize,
     /// How often it was handed to a worker.
     pub(super) attempt: u32,
+    /// The number of the action by which it was handed to its worker: until that is
+    /// polled it has not been.
+    pub(super) handed_out: u64,
     /// Why it lost the workers it had; at most `attempts_max`.
     pub(super) losses: Vec<Gone>,
     pub(super) state: RequestState,
@@ -89,10 +92,19 @@ pub(super) enum RequestState {
         worker: WorkerKey,
     },
     /// It ended for its client, but not for its worker, which holds it until it
-    /// answers or is lost. Nobody is to be told.
+    /// answers or is lost. Until then its id stays taken, so that it cannot run twice at
+    /// once, and it counts for its client. Nobody is to be told.
     Abandoned {
         worker: WorkerKey,
+        /// Why it ended.
+        reason: Dropped,
     },
+}
+
+impl Answer {
+    pub(super) fn of(no_reply: bool) -> Self {
+        if no_reply { Answer::Unwanted } else { Answer::Wanted }
+    }
 }
 
 impl RequestState {
@@ -100,7 +112,9 @@ impl RequestState {
     pub(super) fn worker(&self) -> Option<WorkerKey> {
         match self {
             RequestState::Waiting { .. } => None,
-            RequestState::Running { worker } | RequestState::Abandoned { worker } => Some(*worker),
+            RequestState::Running { worker } | RequestState::Abandoned { worker, .. } => {
+                Some(*worker)
+            }
         }
     }
 }

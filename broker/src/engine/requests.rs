@@ -1,14 +1,13 @@
-//! The way of a request through the engine: arrive, wait, run, end.
+//! The way of a request through the engine: arrive, wait, run.
 
 use std::time::{Duration, Instant};
 
 use majordomo_protocol::{
-    ClientAddress, Metadata, PeerId, Reason, RequestId, ServiceName, Task, Terms, Version, client,
-    worker,
+    ClientAddress, PeerId, RequestId, ServiceName, Task, Terms, client, worker,
 };
 
-use super::answers::Outcome;
 use super::deadline::Due;
+use super::ending::dropped_outcome;
 use super::list::Links;
 use super::request::{Answer, Redelivery, Reply, Request, RequestKey, RequestState};
 use super::service::ServiceKey;
@@ -42,17 +41,17 @@ impl<B: Payload> Engine<B> {
             client::ToBroker::Cancel { id } => self.cancel(id),
             client::ToBroker::Heartbeat => {
                 let command = client::FromBroker::Heartbeat { instance: self.instance() };
-                self.actions.push_back(Action::ToClient { caller, command });
+                self.actions.push_back(Action::ToClient { caller, command, part_of: None });
             }
         }
     }
 
     fn accept(&mut self, caller: Caller<B>, service: ServiceName, terms: Terms, body: B) {
         self.counters.requests_received += 1;
-        let answer = if terms.no_reply { Answer::Unwanted } else { Answer::Wanted };
+        let answer = Answer::of(terms.no_reply);
         if let Some(id) = caller.id {
             match self.request_keys.get(&id).copied() {
-                Some(key) => return self.join(key, caller, answer),
+                Some(key) => return self.come_again(key, caller, &service, answer),
                 None if self.repeat_answer(&caller, &service, answer) => return,
                 None => {}
             }
@@ -78,6 +77,7 @@ impl<B: Payload> Engine<B> {
             body: Some(body),
             bytes,
             attempt: 0,
+            handed_out: 0,
             losses: Vec::new(),
             // Overwritten at once by `dispatch` or `wait`.
             state: RequestState::Waiting { expires: self.now, turn: None },
@@ -94,10 +94,21 @@ impl<B: Payload> Engine<B> {
     }
 
     /// The same request came again while it waits or runs: the answer goes to whoever
-    /// asked last, if it wants one.
-    fn join(&mut self, key: RequestKey, caller: Caller<B>, answer: Answer) {
-        self.counters.requests_joined += 1;
+    /// asked last, if it wants one. If it ended for its client and still runs, it ends
+    /// in the same way for this one.
+    fn come_again(
+        &mut self,
+        key: RequestKey,
+        caller: Caller<B>,
+        service: &ServiceName,
+        answer: Answer,
+    ) {
         let request = &mut self.requests[key];
+        if let RequestState::Abandoned { reason, .. } = request.state {
+            self.counters.answers_repeated += 1;
+            return self.answer(&caller, service, answer, dropped_outcome(reason, true));
+        }
+        self.counters.requests_joined += 1;
         let has_parts = request.caller.peer == caller.peer && request.answer == Answer::Wanted;
         request.answer = answer;
         let before = std::mem::replace(&mut request.caller, caller);
@@ -251,7 +262,7 @@ impl<B: Payload> Engine<B> {
         let service = &mut self.services[request.service];
         service.free.remove(&mut self.workers, worker_key);
         let worker = &mut self.workers[worker_key];
-        (worker.told_at, worker.last_told) = (self.now, Some(key));
+        worker.told_at = self.now;
         request.state = RequestState::Running { worker: worker_key };
         request.attempt += 1;
         service.running += 1;
@@ -274,6 +285,7 @@ impl<B: Payload> Engine<B> {
             attempt: u8::try_from(request.attempt).unwrap_or(u8::MAX),
             metadata: request.metadata.clone(),
         };
+        request.handed_out = self.actions_polled + self.actions.len() as u64;
         if let Some(body) = request.body.clone() {
             self.actions.push_back(Action::ToWorker {
                 worker: worker.peer.clone(),
@@ -287,144 +299,9 @@ impl<B: Payload> Engine<B> {
         }
     }
 
-    /// A request lost its worker: it waits again, before all others, or ends.
-    pub(super) fn give_back(&mut self, key: RequestKey) {
-        self.services[self.requests[key].service].running -= 1;
-        let request = &mut self.requests[key];
-        if let RequestState::Abandoned { .. } = request.state {
-            self.forget_request(key);
-            return;
-        }
-        if let Some(end) = request.end_by {
-            self.deadlines.remove(end, Due::Request(key));
-        }
-        self.counters.requests_returned += 1;
-        let dropped = match request.reply {
-            _ if self.shutdown != Shutdown::No => Some(Dropped::Stopping),
-            Reply::Sent if request.answer == Answer::Wanted => Some(Dropped::PartialSent),
-            _ if request.redelivery == Redelivery::Forbidden && request.attempt > 0 => {
-                Some(Dropped::Once)
-            }
-            _ if request.attempt >= self.settings.attempts_max => Some(Dropped::AttemptsMax),
-            _ => None,
-        };
-        if let Some(reason) = dropped {
-            return self.drop_request(key, reason);
-        }
-        if let Reply::Kept { bytes, .. } = request.reply {
-            request.bytes -= bytes;
-            self.bytes -= bytes;
-        }
-        request.reply = Reply::None;
-        self.wait(key, Place::Front);
-    }
-
-    /// Ends a running request for its client. Its worker is told, if it can be, and
-    /// holds the request until it answers or is lost.
-    fn end_running(&mut self, key: RequestKey, reason: Dropped) {
-        let request = &mut self.requests[key];
-        let RequestState::Running { worker } = request.state else { return };
-        request.state = RequestState::Abandoned { worker };
-        if let Some(end) = request.end_by.take() {
-            self.deadlines.remove(end, Due::Request(key));
-        }
-        self.bytes -= std::mem::take(&mut request.bytes);
-        request.body = None;
-        request.metadata = Metadata::default();
-        request.reply = Reply::None;
-        let worker = &mut self.workers[worker];
-        if worker.version >= Version::V1_0 {
-            (worker.told_at, worker.last_told) = (self.now, None);
-            self.actions.push_back(Action::ToWorker {
-                worker: worker.peer.clone(),
-                version: worker.version,
-                command: worker::FromBroker::Cancel { client: key.address(self.settings.instance) },
-            });
-        }
-        let client = request.caller.peer.clone();
-        self.count_client_down(&client);
-        self.end_for_client(key, reason);
-    }
-
-    /// Ends a request, which is in no queue and with no worker, without a reply.
-    pub(super) fn drop_request(&mut self, key: RequestKey, reason: Dropped) {
-        self.end_for_client(key, reason);
-        let Some(request) = self.forget_request(key) else { return };
-        self.services.forget_if_unused(request.service);
-    }
-
-    /// Counts, notes and answers the end of a request that gets no reply.
-    fn end_for_client(&mut self, key: RequestKey, reason: Dropped) {
-        *self.counters.dropped(reason) += 1;
-        let request = &self.requests[key];
-        let (caller, answer, ran) = (request.caller.clone(), request.answer, request.attempt > 0);
-        let service = self.services[request.service].name.clone();
-        if reason == Dropped::AttemptsMax {
-            self.list_dead(key);
-        }
-        self.note(Note::RequestDropped {
-            client: caller.peer.clone(),
-            service: service.clone(),
-            request: Some(key.address(self.settings.instance)),
-            reason,
-        });
-        let outcome = dropped_outcome(reason, ran);
-        if let Some(id) = caller.id {
-            self.request_keys.remove(&id);
-            if ran {
-                self.remember(id, answer, &outcome);
-            }
-        }
-        self.answer(&caller, &service, answer, outcome);
-    }
-
-    /// Answers a request that was not accepted.
-    fn turn_away(
-        &mut self,
-        caller: &Caller<B>,
-        service: ServiceName,
-        answer: Answer,
-        reason: Dropped,
-    ) {
-        *self.counters.dropped(reason) += 1;
-        let outcome = dropped_outcome(reason, false);
-        self.answer(caller, &service, answer, outcome);
-        let client = caller.peer.clone();
-        self.note(Note::RequestDropped { client, service, request: None, reason });
-    }
-
-    /// Takes a request, which is in no queue, out of the tables.
-    pub(super) fn forget_request(&mut self, key: RequestKey) -> Option<Request<B>> {
-        let request = self.requests.remove(key)?;
-        self.bytes -= request.bytes;
-        if let RequestState::Abandoned { .. } = request.state {
-            // Its client does not have it any more.
-            return Some(request);
-        }
-        if let Some(id) = request.caller.id {
-            self.request_keys.remove(&id);
-        }
-        self.count_client_down(&request.caller.peer);
-        Some(request)
-    }
-
-    fn count_client_down(&mut self, client: &PeerId) {
-        if let Some(requests) = self.clients.get_mut(client) {
-            *requests -= 1;
-            if *requests == 0 {
-                self.clients.remove(client);
-            }
-        }
-    }
-
     /// The request of this task id, if this worker has it.
     pub(super) fn held(&self, worker: WorkerKey, client: &ClientAddress) -> Option<RequestKey> {
         let key = RequestKey::of(client, self.settings.instance)?;
         (self.requests.get(key)?.state.worker() == Some(worker)).then_some(key)
     }
-}
-
-fn dropped_outcome<B>(reason: Dropped, ran: bool) -> Outcome<B> {
-    let (code, text) = reason.reason(ran);
-    Outcome::Error { reason: Reason { code, text: text.to_owned() }, details: None }
 }

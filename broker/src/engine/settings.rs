@@ -21,7 +21,7 @@ pub struct Settings {
     pub requests_per_service_max: usize,
     /// Requests of one client waiting or running. Those it joins may exceed it.
     pub requests_per_client_max: usize,
-    /// Bytes that waiting and running requests hold, in all.
+    /// Bytes that waiting and running requests and the metadata of workers hold, in all.
     pub bytes_max: usize,
     /// Bytes of the parts of one reply, kept for a client without PARTIAL.
     pub partial_bytes_max: usize,
@@ -31,6 +31,8 @@ pub struct Settings {
     pub services_idle_max: usize,
     /// Workers registered.
     pub workers_max: usize,
+    /// Bytes of the metadata of one READY.
+    pub worker_metadata_bytes_max: usize,
     /// Clients with a request waiting or running. Those who join one may exceed it.
     pub clients_max: usize,
     /// The shortest heartbeat interval a worker of MDP/1.0 may ask for.

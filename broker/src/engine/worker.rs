@@ -28,15 +28,13 @@ pub(super) struct Worker {
     pub(super) heartbeat_interval: Duration,
     /// For how long it may be silent.
     pub(super) silence_max: Duration,
-    /// What it says of itself.
+    /// What it says of itself; counted in the engine's bytes.
     pub(super) metadata: Metadata,
     pub(super) registered_at: Instant,
     /// When it last said anything.
     pub(super) heard_at: Instant,
     /// When it was last told anything.
     pub(super) told_at: Instant,
-    /// The request, if one is what it was told last.
-    pub(super) last_told: Option<RequestKey>,
     /// Its entry among the deadlines.
     pub(super) due: Instant,
     /// Requests it has answered.

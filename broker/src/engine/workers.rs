@@ -87,8 +87,16 @@ impl<B: Payload> Engine<B> {
         if offer.capacity == 0 || offer.liveness == 1 {
             return Err(RefusedWorker::Offer);
         }
+        let bytes = offer.metadata.as_bytes().len();
+        let bytes_max = self.settings.worker_metadata_bytes_max;
+        if bytes > bytes_max {
+            return Err(RefusedWorker::Metadata { bytes, bytes_max });
+        }
         if self.workers.len() >= self.settings.workers_max {
             return Err(RefusedWorker::WorkersMax);
+        }
+        if self.bytes.saturating_add(bytes) > self.settings.bytes_max {
+            return Err(RefusedWorker::BytesMax);
         }
         let service_key = match self.services.key(&service) {
             Some(key) => key,
@@ -112,11 +120,11 @@ impl<B: Payload> Engine<B> {
             registered_at: self.now,
             heard_at: self.now,
             told_at: self.now,
-            last_told: None,
             due,
             answered: 0,
             links: Links::default(),
         });
+        self.bytes += bytes;
         self.worker_keys.insert(peer.clone(), key);
         self.deadlines.insert(due, Due::Worker(key));
         self.services.worker_came(service_key);
@@ -154,7 +162,7 @@ impl<B: Payload> Engine<B> {
     fn refuse(&mut self, worker: PeerId, version: Version, reason: RefusedWorker) {
         *self.counters.refused(reason) += 1;
         self.note(Note::WorkerRefused { worker: worker.clone(), reason });
-        let reason = Reason { code: reason.code(), text: reason.as_str().to_owned() };
+        let reason = Reason { code: reason.code(), text: reason.text() };
         let command = worker::FromBroker::Disconnect { reason };
         self.actions.push_back(Action::ToWorker { worker, version, command });
     }
@@ -185,7 +193,8 @@ impl<B: Payload> Engine<B> {
             let answered = request.caller.answered(&self.services[request.service].name);
             let caller = request.caller.clone();
             let command = client::FromBroker::Partial { request: answered, body };
-            return self.actions.push_back(Action::ToClient { caller, command });
+            let part_of = Some(client.clone());
+            return self.actions.push_back(Action::ToClient { caller, command, part_of });
         }
         let size = body.size();
         let kept = match request.reply {
@@ -319,7 +328,7 @@ impl<B: Payload> Engine<B> {
                 return self.lose(key, Gone::Silent);
             }
             Attention::Beat => {
-                (worker.told_at, worker.last_told) = (now, None);
+                worker.told_at = now;
                 self.actions.push_back(Action::ToWorker {
                     worker: worker.peer.clone(),
                     version: worker.version,
@@ -341,6 +350,17 @@ impl<B: Payload> Engine<B> {
         }
     }
 
+    /// A worker is gone or does not read, and these requests did not get there.
+    pub(super) fn worker_unreachable(&mut self, peer: &PeerId, requests: &[ClientAddress]) {
+        let Some(worker) = self.worker_keys.get(peer).copied() else { return };
+        for request in requests {
+            if let Some(key) = self.held(worker, request) {
+                self.requests[key].handed_out = u64::MAX;
+            }
+        }
+        self.lose(worker, Gone::Unreachable);
+    }
+
     /// Forgets a worker; the requests it had wait again, or end.
     pub(super) fn lose(&mut self, key: WorkerKey, reason: Gone) {
         let service_key = self.workers[key].service;
@@ -348,6 +368,7 @@ impl<B: Payload> Engine<B> {
             self.services[service_key].free.remove(&mut self.workers, key);
         }
         let Some(mut worker) = self.workers.remove(key) else { return };
+        self.bytes -= worker.metadata.as_bytes().len();
         self.worker_keys.remove(&worker.peer);
         self.deadlines.remove(worker.due, Due::Worker(key));
         self.services.worker_went(service_key, worker.intake);
@@ -366,9 +387,8 @@ impl<B: Payload> Engine<B> {
         }
         while let Some(request) = worker.tasks.pop_front(&mut self.requests) {
             let lost = &mut self.requests[request];
-            // What could not be sent is what it was told last. If that is the
-            // request, the worker never had it.
-            if reason == Gone::Unreachable && worker.last_told == Some(request) {
+            if lost.handed_out >= self.actions_polled {
+                // This worker never had it.
                 lost.attempt -= 1;
             } else {
                 lost.losses.push(reason);

@@ -106,9 +106,9 @@ fn a_request_that_runs_too_long_is_answered_504_and_keeps_its_place_until_its_wo
         -> to w1 1.0 CANCEL #1 @100ms
         -> note dropped #1 of c1 for echo: TimedOut @100ms
         -> to c1 1.0 ERROR r1 504 the time given passed while it ran @100ms
-        // It holds a place, and nothing else.
+        // It holds a place, and counts for its client; it holds no bytes.
         tables
-        -> services 1, workers 1, clients 0, waiting 0, running 1, bytes 0
+        -> services 1, workers 1, clients 1, waiting 0, running 1, bytes 0
         c1 1.0 REQUEST r2 echo b
         w1 1.0 PARTIAL #1 A
         w1 1.0 FINAL #1 A

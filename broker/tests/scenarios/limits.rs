@@ -299,6 +299,56 @@ fn workers_max_holds_for_registered_workers() {
 }
 
 #[test]
+fn worker_metadata_bytes_max_holds_for_what_a_worker_says_of_itself() {
+    // A pair costs three bytes beside its key and value.
+    check(
+        "
+        set worker_metadata_bytes_max 10
+        notes
+        w1 1.0 READY echo :name=123
+        -> note w1 1.0 registered for echo
+        -> to w1 1.0 WELCOME 1000ms 3
+        w2 1.0 READY echo :name=1234
+        -> note w2 refused: Metadata { bytes: 11, bytes_max: 10 }
+        -> to w2 1.0 DISCONNECT 413 the metadata of READY has 11 bytes, worker_metadata_bytes_max allows 10
+        count workers_refused_metadata
+        -> workers_refused_metadata 1
+        // They count for bytes_max, and are not among the bytes of requests.
+        tables
+        -> services 1, workers 1, clients 0, waiting 0, running 0, bytes 0
+        ",
+    );
+}
+
+#[test]
+fn bytes_max_holds_for_what_workers_say_of_themselves_too() {
+    check(
+        "
+        set bytes_max 20
+        notes
+        w1 1.0 READY echo :name=123
+        -> note w1 1.0 registered for echo
+        -> to w1 1.0 WELCOME 1000ms 3
+        c1 0.2 REQUEST other 1
+        w2 1.0 READY echo :name=123
+        -> note w2 refused: BytesMax
+        -> to w2 1.0 DISCONNECT 429 bytes_max
+        count workers_refused_bytes_max
+        -> workers_refused_bytes_max 1
+        c1 0.2 REQUEST other 1234567890
+        -> note dropped of c1 for other: BytesMax
+        w3 0.2 READY echo
+        -> note w3 0.2 registered for echo
+        w1 1.0 DISCONNECT
+        -> note w1 gone from echo: Disconnected
+        w2 1.0 READY echo :name=123
+        -> note w2 1.0 registered for echo
+        -> to w2 1.0 WELCOME 1000ms 3
+        ",
+    );
+}
+
+#[test]
 fn clients_max_holds_for_clients_with_a_request_waiting_or_running() {
     check(
         "

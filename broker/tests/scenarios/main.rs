@@ -16,3 +16,4 @@ mod routing;
 mod script;
 mod shutdown;
 mod terms;
+mod unsent;

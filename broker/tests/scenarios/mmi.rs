@@ -182,3 +182,36 @@ fn mmi_broker_makes_one_report_in_100_ms_for_all_who_ask() {
     assert_eq!((second.workers.len(), second.uptime_ms), (1, 100));
     assert_eq!(second.counters["mmi_requests"], 3);
 }
+
+#[test]
+fn what_workers_of_a_service_say_of_themselves_is_reported_once() {
+    let mut world = World::new();
+    world.run(
+        "
+        w1 1.0 READY echo :name=a
+        w2 1.0 READY echo :name=a
+        w3 1.0 READY echo :name=b
+        w4 1.0 READY sum :name=a
+        w5 0.2 READY echo
+        c1 0.2 REQUEST mmi.broker x
+        ",
+    );
+    let report: BrokerReport = serde_json::from_str(&world.report).expect("a report");
+    let said = report.workers.iter().map(|worker| worker.metadata.get("name").map(String::as_str));
+    assert_eq!(said.collect::<Vec<_>>(), [Some("a"), None, Some("b"), None, Some("a")]);
+}
+
+#[test]
+fn a_question_without_reply_is_counted_and_not_answered() {
+    check(
+        "
+        c1 1.0 REQUEST r1 mmi.service :no-reply echo
+        c1 1.0 REQUEST r2 mmi.broker :no-reply x
+        c1 1.0 REQUEST r3 mmi.unheard-of :no-reply x
+        count mmi_requests
+        -> mmi_requests 3
+        count requests_received
+        -> requests_received 0
+        ",
+    );
+}

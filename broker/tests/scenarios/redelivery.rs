@@ -183,16 +183,16 @@ fn a_request_that_could_not_be_sent_to_a_worker_was_no_attempt() {
         w5 0.2 READY echo
         c1 0.2 REQUEST echo a
         -> to w1 0.2 REQUEST #1 a
-        w1 unreachable as worker
+        w1 unreachable as worker #1
         -> to w2 0.2 REQUEST #1 a
-        w2 unreachable as worker
+        w2 unreachable as worker #1
         -> to w3 0.2 REQUEST #1 a
         notes
-        w3 unreachable as worker
+        w3 unreachable as worker #1
         -> note w3 gone from echo: Unreachable with 1
         -> note #1 of c1 for echo to w4, attempt 1
         -> to w4 0.2 REQUEST #1 a
-        w4 unreachable as worker
+        w4 unreachable as worker #1
         -> note w4 gone from echo: Unreachable with 1
         -> note #1 of c1 for echo to w5, attempt 1
         -> to w5 0.2 REQUEST #1 a

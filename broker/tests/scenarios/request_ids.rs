@@ -356,3 +356,68 @@ fn an_answer_is_forgotten_when_it_is_older_than_answers_kept() {
         ",
     );
 }
+
+#[test]
+fn a_request_that_ended_for_its_client_and_still_runs_is_not_run_beside_itself() {
+    check(
+        "
+        set answers_max 0
+        w1 0.2 READY echo
+        w2 0.2 READY echo
+        c1 1.0 REQUEST r1 echo :timeout=100ms a
+        -> to w1 0.2 REQUEST #1 a
+        c1 1.0 REQUEST r2 echo b
+        -> to w2 0.2 REQUEST #2 b
+        c1 1.0 CANCEL r2
+        -> to c1 1.0 ERROR r2 499 cancelled
+        +100ms
+        -> to c1 1.0 ERROR r1 504 the time given passed while it ran @100ms
+        w3 1.0 READY echo :capacity=9
+        -> to w3 1.0 WELCOME 1000ms 3
+        // It ends in the same way for whoever asks again.
+        c2 1.0 REQUEST r1 echo a
+        -> to c2 1.0 ERROR r1 504 the time given passed while it ran
+        c1 1.0 REQUEST r2 echo b
+        -> to c1 1.0 ERROR r2 499 cancelled
+        c1 1.0 REQUEST r2 echo :no-reply b
+        c1 1.0 CANCEL r1
+        count answers_repeated
+        -> answers_repeated 3
+        count requests_joined
+        -> requests_joined 0
+        // Once its worker has done with it, it can run.
+        w1 0.2 FINAL #1 A
+        c1 1.0 REQUEST r1 echo a
+        -> to w3 1.0 REQUEST #3 a
+        w2 0.2 DISCONNECT
+        c1 1.0 REQUEST r2 echo b
+        -> to w1 0.2 REQUEST #4 b
+        ",
+    );
+}
+
+#[test]
+fn a_request_that_ended_for_its_client_counts_for_it_while_it_runs() {
+    check(
+        "
+        set requests_per_client_max 1
+        set clients_max 1
+        w1 1.0 READY echo :capacity=9
+        -> to w1 1.0 WELCOME 1000ms 3
+        c1 1.0 REQUEST r1 echo a
+        -> to w1 1.0 REQUEST #1 a
+        c1 1.0 CANCEL r1
+        -> to w1 1.0 CANCEL #1
+        -> to c1 1.0 ERROR r1 499 cancelled
+        c1 1.0 REQUEST r2 echo b
+        -> to c1 1.0 ERROR r2 429 too many requests of this client
+        c2 1.0 REQUEST r3 echo c
+        -> to c2 1.0 ERROR r3 429 the broker serves too many clients
+        tables
+        -> services 1, workers 1, clients 1, waiting 0, running 1, bytes 0
+        w1 1.0 ERROR #1 499 cancelled
+        c1 1.0 REQUEST r2 echo b
+        -> to w1 1.0 REQUEST #2 b
+        ",
+    );
+}

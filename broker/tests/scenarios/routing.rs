@@ -323,27 +323,6 @@ fn a_service_whose_workers_hang_delays_no_other() {
 }
 
 #[test]
-fn a_reply_that_could_not_be_sent_is_counted_and_changes_nothing() {
-    check(
-        "
-        notes
-        w1 0.2 READY echo
-        -> note w1 0.2 registered for echo
-        c1 0.2 REQUEST echo a
-        -> to w1 0.2 REQUEST #1 a
-        w1 0.2 FINAL #1 A
-        -> to c1 0.2 FINAL echo A
-        c1 unreachable as client
-        -> note reply to c1 unsent
-        count replies_unsent
-        -> replies_unsent 1
-        c2 0.2 REQUEST echo b
-        -> to w1 0.2 REQUEST #2 b
-        ",
-    );
-}
-
-#[test]
 fn a_peer_may_be_worker_and_client_at_once() {
     check(
         "

@@ -41,7 +41,8 @@
 //! | `+9000ms unread` | meanwhile nothing that came is read: `heard_until` stands still |
 //! | `asleep 9000ms` | time passes, and nobody drives the engine |
 //! | `w1 MALFORMED` (`FRAMES_MAX`, `MESSAGE_BYTES_MAX`) | an invalid message |
-//! | `w1 unreachable as worker` (`as client`) | something could not be sent |
+//! | `w1 unreachable as worker #1 #2` | something could not be sent, among it these REQUESTs |
+//! | `c1 unreachable as client 3 #1` | 3 answers could not be sent, among them a PARTIAL of #1 |
 //! | `stop`, `stop now` | shut down |
 //! | `count NAME` | shows a counter |
 //! | `tables` | shows how much the engine holds |
@@ -134,6 +135,7 @@ impl World {
                 services_max: 10_000,
                 services_idle_max: 1_000,
                 workers_max: 10_000,
+                worker_metadata_bytes_max: 8 << 10,
                 clients_max: 10_000,
                 heartbeat_interval_min: Duration::from_millis(100),
                 heartbeat_interval_max: Duration::from_secs(10),
@@ -229,8 +231,8 @@ impl World {
                 request_expiry answers_kept shutdown;
             numbers: heartbeat_liveness attempts_max requests_max requests_per_service_max
                 requests_per_client_max bytes_max partial_bytes_max services_max
-                services_idle_max workers_max clients_max answers_max answers_bytes_max
-                dead_max error_replies instance follow_requests
+                services_idle_max workers_max worker_metadata_bytes_max clients_max answers_max
+                answers_bytes_max dead_max error_replies instance follow_requests
         }
         Some(())
     }

@@ -36,9 +36,9 @@ fn a_request_for_once_that_could_not_be_sent_did_not_run_and_goes_to_another() {
         w2 0.2 READY echo
         c1 1.0 REQUEST r1 echo :once a
         -> to w1 1.0 REQUEST #1 a
-        w1 unreachable as worker
+        w1 unreachable as worker #1
         -> to w2 0.2 REQUEST #1 a
-        w2 unreachable as worker
+        w2 unreachable as worker #1
         w3 1.0 READY echo
         -> to w3 1.0 WELCOME 1000ms 3
         -> to w3 1.0 REQUEST #1 a
@@ -50,30 +50,75 @@ fn a_request_for_once_that_could_not_be_sent_did_not_run_and_goes_to_another() {
 }
 
 #[test]
-fn only_what_a_worker_was_told_last_could_not_be_sent() {
+fn every_request_of_a_message_that_could_not_be_sent_did_not_run() {
     check(
         "
-        w1 1.0 READY echo :capacity=3
+        set attempts_max 1
+        w1 1.0 READY echo :capacity=9
         -> to w1 1.0 WELCOME 1000ms 3
         c1 1.0 REQUEST r1 echo :once a
         -> to w1 1.0 REQUEST #1 a
         c1 1.0 REQUEST r2 echo :once b
         -> to w1 1.0 REQUEST #2 b
-        w1 unreachable as worker
-        -> to c1 1.0 ERROR r1 502 its worker was lost
-        w2 1.0 READY echo :capacity=3
-        -> to w2 1.0 WELCOME 1000ms 3
-        -> to w2 1.0 REQUEST #2 b
         c1 1.0 REQUEST r3 echo c
-        -> to w2 1.0 REQUEST #3 c
-        c1 1.0 REQUEST r4 echo :once d
-        -> to w2 1.0 REQUEST #4 d
-        c1 1.0 CANCEL r3
-        -> to w2 1.0 CANCEL #3
-        -> to c1 1.0 ERROR r3 499 cancelled
-        w2 unreachable as worker
-        -> to c1 1.0 ERROR r2 502 its worker was lost
-        -> to c1 1.0 ERROR r4 502 its worker was lost
+        -> to w1 1.0 REQUEST #3 c
+        c1 1.0 REQUEST r4 echo d
+        -> to w1 1.0 REQUEST #4 d
+        c1 1.0 REQUEST r5 echo e
+        -> to w1 1.0 REQUEST #5 e
+        c1 1.0 CANCEL r4
+        -> to w1 1.0 CANCEL #4
+        -> to c1 1.0 ERROR r4 499 cancelled
+        // It had the first one, and no other; something that is not its own is not meant.
+        c2 0.2 REQUEST other f
+        w2 0.2 READY other
+        -> to w2 0.2 REQUEST #6 f
+        w1 unreachable as worker #2 #3 #4 #5 #6 @made-up
+        -> to c1 1.0 ERROR r1 502 its worker was lost
+        w3 1.0 READY echo :capacity=9
+        -> to w3 1.0 WELCOME 1000ms 3
+        -> to w3 1.0 REQUEST #2 b
+        -> to w3 1.0 REQUEST #3 c
+        -> to w3 1.0 REQUEST #5 e
+        w3 1.0 FINAL #2 B
+        -> to c1 1.0 FINAL r2 B
+        count requests_returned
+        -> requests_returned 4
+        w2 0.2 DISCONNECT
+        count requests_dropped_attempts_max
+        -> requests_dropped_attempts_max 1
+        ",
+    );
+}
+
+#[test]
+fn a_request_whose_next_worker_is_lost_before_anything_is_sent_to_it_did_not_run_there() {
+    // The workers of a host that died fall silent in the same moment. The two REQUESTs at
+    // 3000 ms are not sent, since their workers have gone by then.
+    check(
+        "
+        set attempts_max 2
+        w1 1.0 READY echo
+        -> to w1 1.0 WELCOME 1000ms 3
+        w2 0.2 READY echo
+        w3 0.2 READY echo
+        c1 1.0 REQUEST r1 echo a
+        -> to w1 1.0 REQUEST #1 a
+        +3000ms
+        -> to w1 1.0 HEARTBEAT @1000ms
+        -> to w2 0.2 HEARTBEAT @1000ms
+        -> to w3 0.2 HEARTBEAT @1000ms
+        -> to w1 1.0 HEARTBEAT @2000ms
+        -> to w2 0.2 HEARTBEAT @2000ms
+        -> to w3 0.2 HEARTBEAT @2000ms
+        -> to w1 1.0 DISCONNECT 504 silent @3000ms
+        -> to w2 0.2 REQUEST #1 a @3000ms
+        -> to w2 0.2 DISCONNECT @3000ms
+        -> to w3 0.2 REQUEST #1 a @3000ms
+        -> to w3 0.2 DISCONNECT @3000ms
+        w5 1.0 READY echo
+        -> to w5 1.0 WELCOME 1000ms 3
+        -> to w5 1.0 REQUEST #1 :attempt=2 a
         ",
     );
 }
@@ -221,7 +266,7 @@ fn a_request_that_lost_its_workers_too_often_is_answered_502_and_listed() {
         -> to w2 1.0 REQUEST #2 :attempt=2 de
         -> to w2 1.0 REQUEST #3 :attempt=2 :a=b f
         // The last one did not reach it.
-        w2 unreachable as worker
+        w2 unreachable as worker #3
         -> to c1 1.0 ERROR r1 502 its workers were lost
         w3 1.0 READY echo :capacity=9
         -> to w3 1.0 WELCOME 1000ms 3

@@ -27,7 +27,9 @@ impl Life {
                 let service = ServiceName::new(service).ok()?;
                 let caller = self.caller();
                 let id = (caller.version >= Version::V1_0).then(|| id_of(NOBODY));
-                Event::Question { caller: Caller { id, ..caller }, service, question }
+                let no_reply = id.is_some() && self.rng.u8(..4) == 0;
+                let caller = Caller { id, ..caller };
+                Event::Question { caller, service, question, no_reply }
             }
             34..46 => {
                 let reserved = self.rng.u8(..20) == 0;
@@ -74,7 +76,7 @@ impl Life {
                     Fault::MessageBytesMax,
                 ])?,
             },
-            84 => Event::WorkerUnreachable { worker: self.peer() },
+            84 => Event::WorkerUnreachable { worker: self.peer(), requests: self.some_ids() },
             86 => self.said_by_worker(worker::ToBroker::Drain),
             87..90 => {
                 let number = self.rng.choice(&self.named).copied()?;
@@ -85,7 +87,10 @@ impl Life {
                 };
                 Event::FromClient { caller, command }
             }
-            85 => Event::ClientUnreachable { client: self.peer(), answers: self.rng.u64(1..4) },
+            85 => {
+                let (client, answers) = (self.peer(), self.rng.u64(1..4));
+                Event::ClientUnreachable { client, answers, parts: self.some_ids() }
+            }
             _ => return None,
         })
     }
@@ -145,13 +150,24 @@ impl Life {
         terms
     }
 
+    /// Task ids of any requests, most of them ended.
+    fn some_ids(&mut self) -> Vec<ClientAddress> {
+        let count = self.rng.usize(..4);
+        (0..count).filter_map(|_| self.rng.choice(&self.ids).cloned()).collect()
+    }
+
     fn offer(&mut self) -> Offer {
         let heartbeat = self.rng.u64(1..600);
+        let mut metadata = Metadata::default();
+        if self.rng.bool() {
+            let version = self.rng.usize(..70);
+            metadata.push("v", &vec![b'1'; version]).expect("short");
+        }
         Offer {
             capacity: if self.rng.u8(..20) == 0 { 0 } else { self.rng.u16(1..5) },
             heartbeat: self.rng.bool().then(|| Duration::from_millis(heartbeat)),
             liveness: self.rng.u8(..4),
-            metadata: Metadata::default(),
+            metadata,
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use majordomo_broker::engine::{Action, Engine, Event, Payload, Settings};
-use majordomo_protocol::{ClientAddress, PeerId, Reason, Version, worker};
+use majordomo_protocol::{ClientAddress, PeerId, Reason, Version, client, worker};
 
 use model::Model;
 
@@ -90,6 +90,16 @@ struct Life {
     /// The latest requests of MDP/1.0.
     named: Vec<u64>,
     parts: u64,
+    /// What was sent to a peer since it was last certain to have got all.
+    on_their_way: BTreeMap<PeerId, OnTheirWay>,
+}
+
+/// Commands for one peer that may yet turn out not to be sent.
+#[derive(Default)]
+struct OnTheirWay {
+    requests: Vec<ClientAddress>,
+    answers: u64,
+    parts: Vec<ClientAddress>,
 }
 
 impl Life {
@@ -109,6 +119,7 @@ impl Life {
             services_max: rng.usize(1..8),
             services_idle_max: rng.usize(1..5),
             workers_max: rng.usize(1..9),
+            worker_metadata_bytes_max: rng.usize(4..80),
             clients_max: rng.usize(1..8),
             heartbeat_interval_min: Duration::from_millis(rng.u64(10..50)),
             heartbeat_interval_max: Duration::from_millis(rng.u64(200..500)),
@@ -133,6 +144,7 @@ impl Life {
             requests: 0,
             named: Vec::new(),
             parts: 0,
+            on_their_way: BTreeMap::new(),
         }
     }
 
@@ -228,25 +240,49 @@ impl Life {
     /// Compares what the engine wants done and what it holds with the model.
     fn compare(&mut self) {
         self.engine.check_invariants();
-        let mut unreachable = None;
+        let mut unsent = None;
         while let Some(action) = self.engine.poll_action() {
             if self.trace {
                 eprintln!("    {action:?}");
             }
-            if let Action::ToWorker { worker, command, .. } = &action {
-                if let worker::FromBroker::Request { client, .. } = command {
-                    self.ids.push(client.clone());
-                }
-                if self.rng.u8(..50) == 0 {
-                    unreachable = Some(worker.clone());
-                }
-            }
+            unsent = self.send(&action).or(unsent);
             self.model.follow(action);
         }
         self.model.check(&self.engine);
-        if let Some(worker) = unreachable {
-            self.handle(Event::WorkerUnreachable { worker });
+        if let Some(unsent) = unsent {
+            self.handle(unsent);
         }
+    }
+
+    /// As a server would: what is ready for a peer goes out now and then, or does not.
+    fn send(&mut self, action: &Action<Parts>) -> Option<Event<Parts>> {
+        let (peer, is_worker) = match action {
+            Action::ToWorker { worker, command, .. } => {
+                let message = self.on_their_way.entry(worker.clone()).or_default();
+                if let worker::FromBroker::Request { client, .. } = command {
+                    self.ids.push(client.clone());
+                    message.requests.push(client.clone());
+                }
+                (worker.clone(), true)
+            }
+            Action::ToClient { caller, command, part_of } => {
+                let message = self.on_their_way.entry(caller.peer.clone()).or_default();
+                let is_answer = !matches!(command, client::FromBroker::Heartbeat { .. });
+                message.answers += u64::from(is_answer);
+                message.parts.extend(part_of.clone());
+                (caller.peer.clone(), false)
+            }
+            _ => return None,
+        };
+        let (is_sent, is_lost) = (self.rng.u8(..4) == 0, self.rng.u8(..50) == 0);
+        if !is_sent && !is_lost {
+            return None;
+        }
+        let OnTheirWay { requests, answers, parts } = self.on_their_way.remove(&peer)?;
+        is_lost.then_some(match is_worker {
+            true => Event::WorkerUnreachable { worker: peer, requests },
+            false => Event::ClientUnreachable { client: peer, answers, parts },
+        })
     }
 }
 

@@ -17,7 +17,7 @@ use majordomo_protocol::{
 };
 
 use crate::Parts;
-use answers::Answers;
+use answers::{Answers, Outcome};
 
 /// Requests are numbered as they come; their bodies carry the number, and in MDP/1.0
 /// their ids. One that comes again has the number it had.
@@ -35,6 +35,8 @@ pub(crate) struct Model {
     stopped: bool,
     /// Counts everything that happens, to say what was before what.
     clock: u64,
+    /// Counts events alone.
+    event: u64,
     workers: BTreeMap<PeerId, Worker>,
     /// Requests that wait or run.
     requests: BTreeMap<Number, Request>,
@@ -60,8 +62,8 @@ struct Worker {
     silence_max: Duration,
     heard: Instant,
     told: Instant,
-    /// What it was told last, if that was a request.
-    last_told: Option<ClientAddress>,
+    /// Bytes that it says of itself.
+    metadata_bytes: usize,
     /// When it was given a request, or became free, for the last time.
     used: u64,
     answered: u64,
@@ -77,8 +79,12 @@ impl Worker {
 struct Task {
     id: ClientAddress,
     number: Number,
-    /// Whether its client still has it.
-    live: bool,
+    /// Where it ended for its client: whose it was, and how.
+    ended: Option<(PeerId, Outcome)>,
+    /// What the clock of events said when it was handed out.
+    event: u64,
+    /// It turned out that it did not get there.
+    unsent: bool,
 }
 
 struct Request {
@@ -203,6 +209,7 @@ impl Model {
             stop_at: None,
             stopped: false,
             clock: 0,
+            event: 0,
             workers: BTreeMap::new(),
             requests: BTreeMap::new(),
             answers: Answers::default(),
@@ -249,10 +256,9 @@ impl Model {
         let report = engine.report();
         let services: Vec<_> = self.services().into_values().collect();
         assert_eq!(report.services, services);
-        assert_eq!(report.bytes, self.bytes() as u64);
+        assert_eq!(report.bytes, self.requests.values().map(Request::bytes).sum::<usize>() as u64);
         assert_eq!(report.stopping, self.stop_at.is_some());
-        let clients = self.requests.values().map(|request| &request.caller.peer);
-        assert_eq!(report.clients, clients.collect::<BTreeSet<_>>().len() as u64);
+        assert_eq!(report.clients, self.clients().collect::<BTreeSet<_>>().len() as u64);
         let workers = self.workers.iter().map(|(peer, worker)| {
             let state = match (worker.draining, worker.tasks.len()) {
                 (true, _) => WorkerState::Draining,
@@ -347,7 +353,23 @@ impl Model {
     }
 
     fn bytes(&self) -> usize {
-        self.requests.values().map(Request::bytes).sum()
+        let described: usize = self.workers.values().map(|worker| worker.metadata_bytes).sum();
+        described + self.requests.values().map(Request::bytes).sum::<usize>()
+    }
+
+    /// The client of every request that waits or runs, or ended for it and still runs.
+    fn clients(&self) -> impl Iterator<Item = &PeerId> {
+        let live = self.requests.values().map(|request| &request.caller.peer);
+        live.chain(self.ended().map(|(_, client, _)| client))
+    }
+
+    /// What ended for its client and still runs.
+    fn ended(&self) -> impl Iterator<Item = (Number, &PeerId, &Outcome)> {
+        let tasks = self.workers.values().flat_map(|worker| &worker.tasks);
+        tasks.filter_map(|task| {
+            let (client, outcome) = task.ended.as_ref()?;
+            Some((task.number, client, outcome))
+        })
     }
 
     /// Every service with a worker or a request, by name.

@@ -29,7 +29,7 @@ impl World {
             "0.1" => Version::V0_1,
             "0.2" => Version::V0_2,
             "1.0" => Version::V1_0,
-            _ => return other_event(line, peer),
+            _ => return self.other_event(line, peer),
         };
         let command = words.nth(1)?;
         let envelope = (!envelope.0.is_empty()).then_some(envelope);
@@ -45,7 +45,8 @@ impl World {
                 // The server tells the two apart in the same way.
                 if service.is_reserved() {
                     let question = Question::new(&service, body.0.concat().as_bytes());
-                    return Some(Event::Question { caller, service, question });
+                    let no_reply = terms.no_reply;
+                    return Some(Event::Question { caller, service, question, no_reply });
                 }
                 let command = client::ToBroker::Request { id: caller.id, service, terms, body };
                 return Some(from_client(caller, command));
@@ -92,6 +93,32 @@ impl World {
         Some(Event::FromWorker { worker: peer, version, command })
     }
 
+    fn other_event(&self, line: &str, peer: PeerId) -> Option<Event<Text>> {
+        let (_, what) = line.split_once(' ')?;
+        let fault = match what {
+            "MALFORMED" => Fault::Malformed,
+            "FRAMES_MAX" => Fault::FramesMax,
+            "MESSAGE_BYTES_MAX" => Fault::MessageBytesMax,
+            _ => return self.unreachable(what, peer),
+        };
+        Some(Event::Invalid { peer, fault })
+    }
+
+    fn unreachable(&self, what: &str, peer: PeerId) -> Option<Event<Text>> {
+        let mut words = what.strip_prefix("unreachable as ")?.split(' ').peekable();
+        let role = words.next()?;
+        let answers = words.next_if(|word| !word.starts_with('#'));
+        let tasks = words.map(|word| self.address(word)).collect::<Option<Vec<_>>>()?;
+        match (role, answers) {
+            ("worker", None) => Some(Event::WorkerUnreachable { worker: peer, requests: tasks }),
+            ("client", Some(answers)) => {
+                let answers = answers.parse().ok()?;
+                Some(Event::ClientUnreachable { client: peer, answers, parts: tasks })
+            }
+            _ => None,
+        }
+    }
+
     fn address(&self, word: &str) -> Option<ClientAddress> {
         if let Some(number) = word.strip_prefix('#') {
             let number: usize = number.parse().ok()?;
@@ -104,18 +131,6 @@ impl World {
 /// The server, too, leaves the id to the command.
 fn from_client(caller: Caller<Text>, command: client::ToBroker<Text>) -> Event<Text> {
     Event::FromClient { caller: Caller { id: None, ..caller }, command }
-}
-
-fn other_event(line: &str, peer: PeerId) -> Option<Event<Text>> {
-    let (_, what) = line.split_once(' ')?;
-    Some(match what {
-        "MALFORMED" => Event::Invalid { peer, fault: Fault::Malformed },
-        "FRAMES_MAX" => Event::Invalid { peer, fault: Fault::FramesMax },
-        "MESSAGE_BYTES_MAX" => Event::Invalid { peer, fault: Fault::MessageBytesMax },
-        "unreachable as worker" => Event::WorkerUnreachable { worker: peer },
-        "unreachable as client" => Event::ClientUnreachable { client: peer, answers: 1 },
-        _ => return None,
-    })
 }
 
 /// The name of a request, filled up with zeros.

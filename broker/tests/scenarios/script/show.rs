@@ -13,7 +13,9 @@ impl World {
     pub(super) fn show_actions(&mut self, beating: &[&str], at: &str) {
         while let Some(action) = self.engine().poll_action() {
             let text = match action {
-                Action::ToClient { caller, command } => {
+                Action::ToClient { caller, command, part_of } => {
+                    let is_part = matches!(command, client::FromBroker::Partial { .. });
+                    assert_eq!(part_of.is_some(), is_part, "only a PARTIAL is a part");
                     let command = self.text_for_client(command);
                     format!("to {} {command}", text_of(&caller))
                 }

@@ -68,6 +68,7 @@ impl Outcome {
             Dropped::PartialSent => {
                 (502, "a part of the reply was sent, and it cannot be repeated")
             }
+            Dropped::PartialUnsent => (502, "a part of the reply could not be sent"),
             Dropped::PartialBytesMax => (413, "the parts of the reply are too large"),
             Dropped::Stopping if !ran => (503, "the broker is shutting down"),
             Dropped::Stopping => (502, "its worker was lost, and the broker is shutting down"),

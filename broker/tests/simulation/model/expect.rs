@@ -23,7 +23,8 @@ impl Model {
         self.heard_until = None;
         match event {
             Event::FromClient { caller, command } => self.client(caller, command),
-            Event::Question { caller, service, question } => {
+            Event::Question { no_reply: true, .. } => self.counters.mmi_requests += 1,
+            Event::Question { caller, service, question, .. } => {
                 self.counters.mmi_requests += 1;
                 let serves = |name: &ServiceName| {
                     let mut workers = self.workers.values();
@@ -58,10 +59,24 @@ impl Model {
                 *self.counters.invalid(*fault) += 1;
                 self.expect_gone(peer, Gone::Invalid);
             }
-            Event::WorkerUnreachable { worker } => self.expect_gone(worker, Gone::Unreachable),
-            Event::ClientUnreachable { client, answers } => {
+            Event::WorkerUnreachable { worker, requests } => {
+                let tasks = self.workers.get_mut(worker).map(|worker| worker.tasks.iter_mut());
+                for task in tasks.into_iter().flatten() {
+                    task.unsent = requests.contains(&task.id);
+                }
+                self.expect_gone(worker, Gone::Unreachable);
+            }
+            Event::ClientUnreachable { client, answers, parts } => {
                 self.counters.replies_unsent += answers;
                 self.expected.unsent = Some(client.clone());
+                for (number, request) in &mut self.requests {
+                    let lost = request.id.as_ref().is_some_and(|id| parts.contains(id));
+                    let is_asked_for = request.caller.peer == *client && request.wanted;
+                    if lost && is_asked_for && request.reply == Reply::Sent {
+                        request.wanted = request.caller.version >= Version::V1_0;
+                        self.expected.dropped.push((*number, Dropped::PartialUnsent));
+                    }
+                }
             }
             Event::Stop => self.stop(now + self.settings.shutdown),
             Event::StopNow => {
@@ -73,6 +88,7 @@ impl Model {
 
     fn advance(&mut self, now: Instant) {
         self.clock += 1;
+        self.event += 1;
         let interval = self.settings.heartbeat_interval;
         self.may_be_late = now - self.now > 2 * interval && !self.workers.is_empty();
         // The engine may have asked for an earlier time than this.
@@ -112,6 +128,12 @@ impl Model {
         let (number, wanted) = (body.0[0].request, !terms.no_reply);
         if self.requests.contains_key(&number) {
             return self.join(number, caller, wanted);
+        }
+        let ended = self.ended().find(|(ended, ..)| *ended == number);
+        let ended = ended.map(|(.., outcome)| outcome.clone());
+        if let Some(outcome) = ended {
+            self.counters.answers_repeated += 1;
+            return self.expect_answer(&caller, service, wanted, outcome);
         }
         if let Some(outcome) = self.remembered(number) {
             self.counters.answers_repeated += 1;
@@ -158,15 +180,13 @@ impl Model {
     fn no_room_for(&self, request: &Request) -> Option<Dropped> {
         let settings = &self.settings;
         let live = || self.requests.values();
-        let clients: HashSet<_> = live().map(|other| &other.caller.peer).collect();
-        let of_client = live().filter(|other| other.caller.peer == request.caller.peer).count();
+        let clients: HashSet<_> = self.clients().collect();
+        let of_client = self.clients().filter(|client| **client == request.caller.peer).count();
         let same = |other: &&Request| other.service == request.service;
         let services = self.services();
         let new_client = !clients.contains(&request.caller.peer);
         let new_service = !services.contains_key(request.service.as_str());
-        // Those that ended for their clients, and not for their workers, count, too.
-        let tasks = self.workers.values().flat_map(|worker| &worker.tasks);
-        let held = self.requests.len() + tasks.filter(|task| !task.live).count();
+        let held = self.requests.len() + self.ended().count();
         let served =
             services.get(request.service.as_str()).is_some_and(|service| service.workers > 0);
         let idle = services.values().filter(|service| service.workers == 0).count();
@@ -194,11 +214,15 @@ impl Model {
             worker::ToBroker::Ready { service, offer } => {
                 let services = self.services();
                 let new = !services.contains_key(service.as_str());
+                let bytes = offer.metadata.as_bytes().len();
+                let bytes_max = self.settings.worker_metadata_bytes_max;
                 let over = [
                     (self.stop_at.is_some(), RefusedWorker::Stopping),
                     (service.as_str().starts_with("mmi."), RefusedWorker::ReservedService),
                     (offer.capacity == 0 || offer.liveness == 1, RefusedWorker::Offer),
+                    (bytes > bytes_max, RefusedWorker::Metadata { bytes, bytes_max }),
                     (self.workers.len() >= self.settings.workers_max, RefusedWorker::WorkersMax),
+                    (self.bytes() + bytes > self.settings.bytes_max, RefusedWorker::BytesMax),
                     (
                         new && services.len() >= self.settings.services_max,
                         RefusedWorker::ServicesMax,
@@ -240,7 +264,7 @@ impl Model {
             silence_max: heartbeat * u32::from(liveness),
             heard: self.now,
             told: self.now,
-            last_told: None,
+            metadata_bytes: offer.metadata.as_bytes().len(),
             used: self.clock,
             answered: 0,
         };
@@ -293,7 +317,7 @@ impl Model {
             (None, worker::ToBroker::Partial { body, .. }) => {
                 self.counters.replies_partial += 1;
                 let task = worker.tasks[position].clone();
-                if task.live {
+                if task.ended.is_none() {
                     self.partial(task.number, body);
                 }
             }
@@ -335,12 +359,12 @@ impl Model {
         if !worker.draining && !worker.is_free() {
             worker.used = self.clock;
         }
-        let Task { id, number, live } = worker.tasks.remove(position);
+        let Task { id, number, ended, .. } = worker.tasks.remove(position);
         worker.answered += 1;
         if self.settings.follow_requests {
             self.expected.answered = Some(id);
         }
-        if !live {
+        if ended.is_some() {
             self.counters.replies_unwanted += 1;
             return;
         }

@@ -11,10 +11,13 @@ impl Model {
     pub(crate) fn follow(&mut self, action: Action<Parts>) {
         self.clock += 1;
         match action {
-            Action::ToClient { caller, command } => self.follow_answer(caller, command),
+            Action::ToClient { caller, command, part_of } => {
+                let is_part = matches!(command, client::FromBroker::Partial { .. });
+                assert_eq!(part_of.is_some(), is_part);
+                self.follow_answer(caller, command);
+            }
             Action::ToWorker { worker, version, command } => {
                 assert!(!self.parted.contains(&worker), "sent something after DISCONNECT");
-                let mut last_told = None;
                 match command {
                     worker::FromBroker::Disconnect { .. } => {
                         let expected = &mut self.expected.disconnect;
@@ -30,7 +33,6 @@ impl Model {
                         assert!(silent >= worker.heartbeat, "too soon");
                     }
                     worker::FromBroker::Request { client, task, body } => {
-                        last_told = Some(client.clone());
                         self.dispatch(&worker, client, &task, &body);
                     }
                     worker::FromBroker::Welcome(agreement) => {
@@ -45,7 +47,7 @@ impl Model {
                 }
                 let worker = self.workers.get_mut(&worker).expect("registered");
                 assert_eq!(version, worker.version);
-                (worker.told, worker.last_told) = (self.now, last_told);
+                worker.told = self.now;
             }
             Action::Note(note) => self.follow_note(note),
             Action::Stopped => {
@@ -113,7 +115,8 @@ impl Model {
         }
         let worker = self.workers.get_mut(peer).expect("registered");
         worker.used = self.clock;
-        worker.tasks.push(Task { id: client, number, live: true });
+        let event = self.event;
+        worker.tasks.push(Task { id: client, number, ended: None, event, unsent: false });
     }
 
     /// Checks that no other waiting request should have been dispatched before.
@@ -201,11 +204,12 @@ impl Model {
             self.expected.disconnect.push((peer, worker.version));
         }
         assert_eq!(requests, worker.tasks.len());
-        for task in worker.tasks.into_iter().filter(|task| task.live) {
+        for task in worker.tasks.into_iter().filter(|task| task.ended.is_none()) {
             self.clock += 1;
             self.counters.requests_returned += 1;
             let request = self.requests.get_mut(&task.number).expect("running");
-            if reason == Gone::Unreachable && worker.last_told == Some(task.id) {
+            // It did not get there, or its worker went before it could be sent.
+            if task.unsent || task.event == self.event {
                 request.attempts -= 1;
             }
             let over = [
@@ -251,17 +255,18 @@ impl Model {
         assert!(self.may_drop(number, &request, reason), "dropped: {reason:?}");
         self.expected.dropped.retain(|drop| *drop != (number, reason));
 
+        let ran = request.attempts > 0;
+        let outcome = Outcome::dropped(reason, ran);
         // A worker that is still there holds it.
         for worker in self.workers.values_mut() {
-            for task in worker.tasks.iter_mut().filter(|task| task.live && task.id == id) {
-                task.live = false;
+            let mut tasks = worker.tasks.iter_mut();
+            if let Some(task) = tasks.find(|task| task.ended.is_none() && task.id == id) {
+                task.ended = Some((client.clone(), outcome.clone()));
                 if worker.version >= Version::V1_0 {
                     assert_eq!(self.expected.cancelled.take(), Some(id.clone()));
                 }
             }
         }
-        let ran = request.attempts > 0;
-        let outcome = Outcome::dropped(reason, ran);
         if ran {
             self.remember(&request.caller, number, request.wanted, &outcome);
         }

@@ -1,0 +1,166 @@
+//! The ends of a request other than a reply: it is turned away, given back by a lost
+//! worker, dropped, or abandoned while it runs.
+
+use majordomo_protocol::{ClientAddress, Metadata, PeerId, Reason, ServiceName, Version, worker};
+
+use super::answers::Outcome;
+use super::deadline::Due;
+use super::request::{Answer, Redelivery, Reply, Request, RequestKey, RequestState};
+use super::requests::Place;
+use super::shutdown::Shutdown;
+use super::{Action, Caller, Dropped, Engine, Note, Payload};
+
+impl<B: Payload> Engine<B> {
+    /// A request lost its worker: it waits again, before all others, or ends.
+    pub(super) fn give_back(&mut self, key: RequestKey) {
+        self.services[self.requests[key].service].running -= 1;
+        let request = &mut self.requests[key];
+        if let RequestState::Abandoned { .. } = request.state {
+            self.forget_request(key);
+            return;
+        }
+        if let Some(end) = request.end_by {
+            self.deadlines.remove(end, Due::Request(key));
+        }
+        self.counters.requests_returned += 1;
+        let dropped = match request.reply {
+            _ if self.shutdown != Shutdown::No => Some(Dropped::Stopping),
+            Reply::Sent if request.answer == Answer::Wanted => Some(Dropped::PartialSent),
+            _ if request.redelivery == Redelivery::Forbidden && request.attempt > 0 => {
+                Some(Dropped::Once)
+            }
+            _ if request.attempt >= self.settings.attempts_max => Some(Dropped::AttemptsMax),
+            _ => None,
+        };
+        if let Some(reason) = dropped {
+            return self.drop_request(key, reason);
+        }
+        if let Reply::Kept { bytes, .. } = request.reply {
+            request.bytes -= bytes;
+            self.bytes -= bytes;
+        }
+        request.reply = Reply::None;
+        self.wait(key, Place::Front);
+    }
+
+    /// Ends a running request for its client. Its worker is told, if it can be, and
+    /// holds the request until it answers or is lost.
+    pub(super) fn end_running(&mut self, key: RequestKey, reason: Dropped) {
+        let request = &mut self.requests[key];
+        let RequestState::Running { worker } = request.state else { return };
+        request.state = RequestState::Abandoned { worker, reason };
+        if let Some(end) = request.end_by.take() {
+            self.deadlines.remove(end, Due::Request(key));
+        }
+        self.bytes -= std::mem::take(&mut request.bytes);
+        request.body = None;
+        request.metadata = Metadata::default();
+        request.reply = Reply::None;
+        let worker = &mut self.workers[worker];
+        if worker.version >= Version::V1_0 {
+            worker.told_at = self.now;
+            self.actions.push_back(Action::ToWorker {
+                worker: worker.peer.clone(),
+                version: worker.version,
+                command: worker::FromBroker::Cancel { client: key.address(self.settings.instance) },
+            });
+        }
+        self.end_for_client(key, reason);
+    }
+
+    /// Ends a request, which is in no queue and with no worker, without a reply.
+    pub(super) fn drop_request(&mut self, key: RequestKey, reason: Dropped) {
+        self.end_for_client(key, reason);
+        let Some(request) = self.forget_request(key) else { return };
+        self.services.forget_if_unused(request.service);
+    }
+
+    /// Counts, notes and answers the end of a request that gets no reply.
+    fn end_for_client(&mut self, key: RequestKey, reason: Dropped) {
+        *self.counters.dropped(reason) += 1;
+        let request = &self.requests[key];
+        let (caller, answer, ran) = (request.caller.clone(), request.answer, request.attempt > 0);
+        let service = self.services[request.service].name.clone();
+        if reason == Dropped::AttemptsMax {
+            self.list_dead(key);
+        }
+        self.note(Note::RequestDropped {
+            client: caller.peer.clone(),
+            service: service.clone(),
+            request: Some(key.address(self.settings.instance)),
+            reason,
+        });
+        let outcome = dropped_outcome(reason, ran);
+        if let (Some(id), true) = (caller.id, ran) {
+            self.remember(id, answer, &outcome);
+        }
+        self.answer(&caller, &service, answer, outcome);
+    }
+
+    /// Answers a request that was not accepted.
+    pub(super) fn turn_away(
+        &mut self,
+        caller: &Caller<B>,
+        service: ServiceName,
+        answer: Answer,
+        reason: Dropped,
+    ) {
+        *self.counters.dropped(reason) += 1;
+        let outcome = dropped_outcome(reason, false);
+        self.answer(caller, &service, answer, outcome);
+        let client = caller.peer.clone();
+        self.note(Note::RequestDropped { client, service, request: None, reason });
+    }
+
+    /// Takes a request, which is in no queue, out of the tables.
+    pub(super) fn forget_request(&mut self, key: RequestKey) -> Option<Request<B>> {
+        let request = self.requests.remove(key)?;
+        self.bytes -= request.bytes;
+        if let Some(id) = request.caller.id {
+            self.request_keys.remove(&id);
+        }
+        self.count_client_down(&request.caller.peer);
+        Some(request)
+    }
+
+    pub(super) fn count_client_down(&mut self, client: &PeerId) {
+        if let Some(requests) = self.clients.get_mut(client) {
+            *requests -= 1;
+            if *requests == 0 {
+                self.clients.remove(client);
+            }
+        }
+    }
+
+    /// Answers did not get to a client. Replies of which a part was lost end with an
+    /// error: their client would take the rest for the whole.
+    pub(super) fn client_unreachable(
+        &mut self,
+        client: PeerId,
+        answers: u64,
+        parts: &[ClientAddress],
+    ) {
+        self.counters.replies_unsent += answers;
+        for part in parts {
+            let Some(key) = RequestKey::of(part, self.settings.instance) else { continue };
+            let Some(request) = self.requests.get_mut(key) else { continue };
+            let goes_on = request.caller.peer == client && request.answer == Answer::Wanted;
+            if !goes_on || !matches!(request.reply, Reply::Sent) {
+                // It has come again, on another connection or for no reply; or has ended.
+                continue;
+            }
+            if request.caller.version < Version::V1_0 {
+                // A final reply, whatever it says, would look like the end of the parts.
+                request.answer = Answer::Unwanted;
+            }
+            self.end_running(key, Dropped::PartialUnsent);
+        }
+        self.note(Note::ReplyUnsent { client });
+    }
+}
+
+/// What a client is told of a request that is dropped; `ran`: a worker had it.
+pub(super) fn dropped_outcome<B>(reason: Dropped, ran: bool) -> Outcome<B> {
+    let (code, text) = reason.reason(ran);
+    Outcome::Error { reason: Reason { code, text: text.to_owned() }, details: None }
+}

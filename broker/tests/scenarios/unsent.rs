@@ -1,0 +1,127 @@
+//! Answers that could not be sent: the client is gone, or does not read.
+
+use crate::script::check;
+
+#[test]
+fn a_reply_that_could_not_be_sent_is_counted_and_changes_nothing() {
+    check(
+        "
+        notes
+        w1 0.2 READY echo
+        -> note w1 0.2 registered for echo
+        c1 0.2 REQUEST echo a
+        -> to w1 0.2 REQUEST #1 a
+        w1 0.2 FINAL #1 A
+        -> to c1 0.2 FINAL echo A
+        c1 unreachable as client 1
+        -> note reply to c1 unsent
+        count replies_unsent
+        -> replies_unsent 1
+        c2 0.2 REQUEST echo b
+        -> to w1 0.2 REQUEST #2 b
+        ",
+    );
+}
+
+#[test]
+fn a_reply_of_which_a_part_was_lost_ends_with_an_error_and_its_worker_is_told() {
+    check(
+        "
+        notes
+        w1 1.0 READY echo :capacity=9
+        -> note w1 1.0 registered for echo
+        -> to w1 1.0 WELCOME 1000ms 3
+        c1 1.0 REQUEST r1 echo a
+        -> to w1 1.0 REQUEST #1 a
+        c1 1.0 REQUEST r2 echo b
+        -> to w1 1.0 REQUEST #2 b
+        w1 1.0 PARTIAL #1 A
+        -> to c1 1.0 PARTIAL r1 A
+        w1 1.0 PARTIAL #1 B
+        -> to c1 1.0 PARTIAL r1 B
+        w1 1.0 PARTIAL #2 C
+        -> to c1 1.0 PARTIAL r2 C
+        c1 unreachable as client 2 #1 #1
+        -> to w1 1.0 CANCEL #1
+        -> note dropped #1 of c1 for echo: PartialUnsent
+        -> to c1 1.0 ERROR r1 502 a part of the reply could not be sent
+        -> note reply to c1 unsent
+        // The error is lost, too: nothing more can be done.
+        c1 unreachable as client 1
+        -> note reply to c1 unsent
+        w1 1.0 PARTIAL #1 D
+        w1 1.0 FINAL #1 E
+        w1 1.0 FINAL #2 F
+        -> to c1 1.0 FINAL r2 F
+        c1 1.0 REQUEST r1 echo a
+        -> to c1 1.0 ERROR r1 502 a part of the reply could not be sent
+        count replies_unsent
+        -> replies_unsent 3
+        count requests_dropped_partial_unsent
+        -> requests_dropped_partial_unsent 1
+        tables
+        -> services 1, workers 1, clients 0, waiting 0, running 0, bytes 0
+        ",
+    );
+}
+
+#[test]
+fn nothing_more_is_sent_of_a_reply_to_an_older_client_once_a_part_was_lost() {
+    check(
+        "
+        set error_replies true
+        w1 1.0 READY echo :capacity=9
+        -> to w1 1.0 WELCOME 1000ms 3
+        c1 0.2 REQUEST echo a
+        -> to w1 1.0 REQUEST #1 a
+        c1 0.2 REQUEST echo b
+        -> to w1 1.0 REQUEST #2 b
+        w1 1.0 PARTIAL #1 A
+        -> to c1 0.2 PARTIAL echo A
+        c1 unreachable as client 1 #1
+        -> to w1 1.0 CANCEL #1
+        w1 1.0 FINAL #1 B
+        w1 1.0 PARTIAL #2 C
+        -> to c1 0.2 PARTIAL echo C
+        w1 1.0 FINAL #2 D
+        -> to c1 0.2 FINAL echo D
+        count requests_dropped_partial_unsent
+        -> requests_dropped_partial_unsent 1
+        ",
+    );
+}
+
+#[test]
+fn a_lost_part_of_a_reply_that_another_asks_for_now_or_nobody_changes_nothing() {
+    check(
+        "
+        w1 1.0 READY echo :capacity=9
+        -> to w1 1.0 WELCOME 1000ms 3
+        c1 1.0 REQUEST r1 echo a
+        -> to w1 1.0 REQUEST #1 a
+        w1 1.0 PARTIAL #1 A
+        -> to c1 1.0 PARTIAL r1 A
+        c1 1.0 REQUEST r1 echo :no-reply a
+        c1 unreachable as client 1 #1
+        w1 1.0 FINAL #1 B
+        c1 1.0 REQUEST r2 echo b
+        -> to w1 1.0 REQUEST #2 b
+        w1 1.0 PARTIAL #2 C
+        -> to c1 1.0 PARTIAL r2 C
+        w1 1.0 FINAL #2 D
+        -> to c1 1.0 FINAL r2 D
+        // The end was lost with it.
+        c1 unreachable as client 2 #2
+        c1 1.0 REQUEST r2 echo b
+        -> to c1 1.0 ERROR r2 502 it ran, and the parts of its reply are not kept
+        c1 1.0 REQUEST r3 echo c
+        -> to w1 1.0 REQUEST #3 c
+        c2 1.0 REQUEST r3 echo c
+        c1 unreachable as client 1 #3 @made-up
+        w1 1.0 FINAL #3 E
+        -> to c2 1.0 FINAL r3 E
+        count requests_dropped_partial_unsent
+        -> requests_dropped_partial_unsent 0
+        ",
+    );
+}
