@@ -31,7 +31,7 @@ impl Payload for Body<Frame> {
 pub(crate) fn event(peer: PeerId, message: Message<Frame>) -> Event<Body<Frame>> {
     match message {
         Message::Client { version, envelope, command } => {
-            let envelope = (!envelope.is_empty()).then(|| Body::from_frames(envelope));
+            let envelope = (!envelope.is_empty()).then(|| Box::new(Body::from_frames(envelope)));
             client_event(Caller { peer, version, envelope, id: None }, command)
         }
         Message::Worker { version, command } => {

@@ -304,7 +304,7 @@ impl Server {
             let added = self.outbox.add_for_client(peer, command, part_of);
             return self.send_full(added, now);
         }
-        let envelope = envelope.map_or_else(Vec::new, Body::into_frames);
+        let envelope = envelope.map_or_else(Vec::new, |envelope| envelope.into_frames());
         match command.encode(version, envelope) {
             Ok(frames) => {
                 if self.send(&peer, frames)?.is_err() {

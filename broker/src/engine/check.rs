@@ -25,9 +25,13 @@ impl<B: Payload> Engine<B> {
         self.check_services();
         self.check_workers();
         self.check_requests();
-        self.answers.check();
-        assert!(self.answers.len() <= self.settings.answers_max);
-        assert!(self.answers.bytes() <= self.settings.answers_bytes_max);
+        self.ids.check(
+            self.requests
+                .iter()
+                .filter_map(|(key, request)| Some((request.caller.id?, key, request.answered))),
+        );
+        assert!(self.ids.answers() <= self.settings.answers_max);
+        assert!(self.ids.bytes() <= self.settings.answers_bytes_max);
         assert!(self.dead.len() <= self.settings.dead_max);
         assert!(self.bytes <= self.settings.bytes_max, "more bytes than bytes_max");
         assert!(self.requests.len() <= self.settings.requests_max);
@@ -94,17 +98,13 @@ impl<B: Payload> Engine<B> {
     }
 
     fn check_requests(&self) {
-        let (mut due, mut named, mut waiting) = (self.workers.len(), 0, 0);
+        let (mut due, mut waiting) = (self.workers.len(), 0);
         let mut bytes: usize =
             self.workers.values().map(|worker| worker.metadata.as_bytes().len()).sum();
         let mut by_client = HashMap::default();
         for (key, request) in &self.requests {
             bytes += request.bytes;
             *by_client.entry(request.caller.peer.clone()).or_insert(0) += 1;
-            if let Some(id) = request.caller.id {
-                named += 1;
-                assert_eq!(self.request_keys.get(&id), Some(&key));
-            }
             match request.state {
                 RequestState::Waiting { expires, .. } => {
                     (waiting, due) = (waiting + 1, due + 1);
@@ -128,7 +128,6 @@ impl<B: Payload> Engine<B> {
         }
         assert_eq!(bytes, self.bytes, "bytes held");
         assert_eq!(by_client, self.clients, "requests by client");
-        assert_eq!(named, self.request_keys.len(), "request ids");
         assert_eq!(self.deadlines.len(), due, "deadlines");
         assert!(self.turns.len() <= waiting);
     }

@@ -91,8 +91,8 @@ impl<B: Payload> Engine<B> {
             reason,
         });
         let outcome = dropped_outcome(reason, ran);
-        if let (Some(id), true) = (caller.id, ran) {
-            self.remember(id, answer, &outcome);
+        if ran {
+            self.remember(key, &outcome);
         }
         self.answer(&caller, &service, answer, outcome);
     }
@@ -117,7 +117,7 @@ impl<B: Payload> Engine<B> {
         let request = self.requests.remove(key)?;
         self.bytes -= request.bytes;
         if let Some(id) = request.caller.id {
-            self.request_keys.remove(&id);
+            self.ids.end(id, request.answered);
         }
         self.count_client_down(&request.caller.peer);
         Some(request)

@@ -32,8 +32,9 @@ pub struct Caller<B> {
     pub peer: PeerId,
     /// The version it was asked in, and is answered in.
     pub version: Version,
-    /// The envelope stack (RFC 7): frames that go back in front of every answer.
-    pub envelope: Option<B>,
+    /// The envelope stack (RFC 7): frames that go back in front of every answer. Rare, and
+    /// so not in place.
+    pub envelope: Option<Box<B>>,
     /// What the client calls the request; MDP/1.0 only, and always there.
     pub id: Option<RequestId>,
 }

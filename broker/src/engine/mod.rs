@@ -19,6 +19,7 @@ mod dead;
 mod deadline;
 mod ending;
 mod event;
+mod ids;
 mod list;
 mod mmi;
 mod request;
@@ -34,15 +35,15 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use foldhash::HashMap;
-use majordomo_protocol::{PeerId, RequestId};
+use majordomo_protocol::PeerId;
 use slotmap::SlotMap;
 
-use self::answers::Answers;
 use self::dead::Dead;
 use self::deadline::{Deadlines, Due};
 pub use self::event::{
     Action, Caller, Dropped, Event, Fault, Gone, Note, Payload, Question, RefusedWorker,
 };
+use self::ids::Ids;
 use self::request::{Answer, Request, RequestKey};
 use self::service::Services;
 pub use self::settings::Settings;
@@ -66,9 +67,7 @@ pub struct Engine<B> {
     workers: SlotMap<WorkerKey, Worker>,
     worker_keys: HashMap<PeerId, WorkerKey>,
     requests: SlotMap<RequestKey, Request<B>>,
-    /// Those whose clients have a name for them, the abandoned ones among them.
-    request_keys: HashMap<RequestId, RequestKey>,
-    answers: Answers<B>,
+    ids: Ids<B>,
     dead: Dead,
     /// How many requests of each client wait or run, for it or abandoned; never 0.
     clients: HashMap<PeerId, usize>,
@@ -96,8 +95,7 @@ impl<B: Payload> Engine<B> {
             workers: SlotMap::with_key(),
             worker_keys: HashMap::default(),
             requests: SlotMap::with_key(),
-            request_keys: HashMap::default(),
-            answers: Answers::default(),
+            ids: Ids::default(),
             dead: Dead::default(),
             clients: HashMap::default(),
             turns: Turns::default(),

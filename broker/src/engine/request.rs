@@ -6,6 +6,7 @@ use majordomo_protocol::{ClientAddress, Metadata};
 use slotmap::{Key, KeyData};
 
 use super::event::{Caller, Dropped, Gone};
+use super::ids::AnswerNumber;
 use super::list::{Linked, Links};
 use super::service::ServiceKey;
 use super::waiting::TurnKey;
@@ -60,6 +61,8 @@ pub(super) struct Request<B> {
     /// Why it lost the workers it had; at most `attempts_max`.
     pub(super) losses: Vec<Gone>,
     pub(super) state: RequestState,
+    /// Its answer, once it has one that is kept.
+    pub(super) answered: Option<AnswerNumber>,
     /// What has come of its reply before the final part.
     pub(super) reply: Reply<B>,
     /// Neighbours in the queue while it waits, among its worker's tasks while it runs.
@@ -127,7 +130,7 @@ pub(super) enum Reply<B> {
     /// They went to the client, if it wanted any.
     Sent,
     /// They are kept, because the client's version has no PARTIAL.
-    Kept { parts: B, bytes: usize },
+    Kept { parts: Box<B>, bytes: usize },
     /// They were to be kept and were too large; the reply is lost.
     Overflowed,
 }

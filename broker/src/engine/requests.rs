@@ -8,6 +8,7 @@ use majordomo_protocol::{
 
 use super::deadline::Due;
 use super::ending::dropped_outcome;
+use super::ids::Known;
 use super::list::Links;
 use super::request::{Answer, Redelivery, Reply, Request, RequestKey, RequestState};
 use super::service::ServiceKey;
@@ -50,14 +51,21 @@ impl<B: Payload> Engine<B> {
         self.counters.requests_received += 1;
         let answer = Answer::of(terms.no_reply);
         if let Some(id) = caller.id {
-            match self.request_keys.get(&id).copied() {
-                Some(key) => return self.come_again(key, caller, &service, answer),
-                None if self.repeat_answer(&caller, &service, answer) => return,
+            self.ids.forget_before(self.now.checked_sub(self.settings.answers_kept));
+            match self.ids.get(&id) {
+                Some(Known::UnderWay(key)) => {
+                    return self.come_again(key, caller, &service, answer);
+                }
+                Some(Known::Answered(number)) => {
+                    return self.repeat_answer(number, &caller, &service, answer);
+                }
                 None => {}
             }
         }
         let metadata_bytes = terms.metadata.as_bytes().len();
-        let bytes = body.size() + caller.envelope.as_ref().map_or(0, B::size) + metadata_bytes;
+        let bytes = body.size()
+            + caller.envelope.as_ref().map_or(0, |envelope| envelope.size())
+            + metadata_bytes;
         let service_key = match self.admit(&caller.peer, &service, bytes, &terms) {
             Ok(key) => key,
             Err(reason) => return self.turn_away(&caller, service, answer, reason),
@@ -79,13 +87,14 @@ impl<B: Payload> Engine<B> {
             attempt: 0,
             handed_out: 0,
             losses: Vec::new(),
+            answered: None,
             // Overwritten at once by `dispatch` or `wait`.
             state: RequestState::Waiting { expires: self.now, turn: None },
             reply: Reply::None,
             links: Links::default(),
         });
         if let Some(id) = id {
-            self.request_keys.insert(id, key);
+            self.ids.begin(id, key);
         }
         match self.services[service_key].free.front() {
             Some(worker) => self.dispatch(key, worker),
@@ -124,7 +133,7 @@ impl<B: Payload> Engine<B> {
 
     /// Its client no longer wants it.
     fn cancel(&mut self, id: RequestId) {
-        let Some(key) = self.request_keys.get(&id).copied() else { return };
+        let Some(Known::UnderWay(key)) = self.ids.get(&id) else { return };
         match self.requests[key].state {
             RequestState::Waiting { .. } => {
                 self.take_waiting(key, Expiry::Ahead);
@@ -197,7 +206,7 @@ impl<B: Payload> Engine<B> {
         self.deadlines.insert(expires, Due::Request(key));
         request.state = RequestState::Waiting { expires, turn };
         request.body.iter_mut().for_each(B::detach);
-        request.caller.envelope.iter_mut().for_each(B::detach);
+        request.caller.envelope.iter_mut().for_each(|envelope| envelope.detach());
     }
 
     /// Takes a waiting request out of the queue of its service.

@@ -212,7 +212,7 @@ impl<B: Payload> Engine<B> {
                 parts.append(body);
                 *bytes += size;
             }
-            reply if fits => *reply = Reply::Kept { parts: body, bytes: size },
+            reply if fits => *reply = Reply::Kept { parts: Box::new(body), bytes: size },
             reply => {
                 *reply = Reply::Overflowed;
                 request.bytes -= kept;
@@ -268,24 +268,23 @@ impl<B: Payload> Engine<B> {
         if matches!(request.reply, Reply::Overflowed) {
             return self.drop_request(key, Dropped::PartialBytesMax);
         }
-        let Some(request) = self.forget_request(key) else { return };
-        let (outcome, repeatable) = match (request.reply, outcome) {
-            (Reply::Kept { mut parts, .. }, Outcome::Final(body)) => {
-                parts.append(body);
-                (Outcome::Final(parts), true)
-            }
-            (Reply::Sent, outcome) => (outcome, false),
-            (_, outcome) => (outcome, true),
-        };
-        if let Some(id) = request.caller.id {
-            if repeatable {
-                self.remember(id, request.answer, &outcome);
-            } else {
-                let text = "it ran, and the parts of its reply are not kept".to_owned();
-                let reason = Reason { code: code::WORKER_LOST, text };
-                self.remember(id, request.answer, &Outcome::Error { reason, details: None });
-            }
+        let (outcome, repeatable) =
+            match (std::mem::replace(&mut request.reply, Reply::None), outcome) {
+                (Reply::Kept { mut parts, .. }, Outcome::Final(body)) => {
+                    parts.append(body);
+                    (Outcome::Final(*parts), true)
+                }
+                (Reply::Sent, outcome) => (outcome, false),
+                (_, outcome) => (outcome, true),
+            };
+        if repeatable {
+            self.remember(key, &outcome);
+        } else {
+            let text = "it ran, and the parts of its reply are not kept".to_owned();
+            let reason = Reason { code: code::WORKER_LOST, text };
+            self.remember(key, &Outcome::Error { reason, details: None });
         }
+        let Some(request) = self.forget_request(key) else { return };
         self.counters.requests_answered += 1;
         let service = self.services[request.service].name.clone();
         self.answer(&request.caller, &service, request.answer, outcome);

@@ -105,7 +105,7 @@ impl Life {
         let version = versions[self.rng.usize(..4)];
         let envelope = version < Version::V1_0 && self.rng.u8(..4) == 0;
         let envelope = envelope.then(|| self.body(0, 8));
-        Caller { peer, version, envelope, id: None }
+        Caller { peer, version, envelope: envelope.map(Box::new), id: None }
     }
 
     /// A request; in MDP/1.0 often one that has come before.

@@ -120,7 +120,7 @@ enum Reply {
 impl Request {
     fn bytes(&self) -> usize {
         let kept = if let Reply::Kept(parts) = &self.reply { parts.size() } else { 0 };
-        let envelope = self.caller.envelope.as_ref().map_or(0, Payload::size);
+        let envelope = self.caller.envelope.as_ref().map_or(0, |envelope| envelope.size());
         self.body.size() + envelope + self.terms.metadata.as_bytes().len() + kept
     }
 

@@ -32,7 +32,7 @@ impl World {
             _ => return self.other_event(line, peer),
         };
         let command = words.nth(1)?;
-        let envelope = (!envelope.0.is_empty()).then_some(envelope);
+        let envelope = (!envelope.0.is_empty()).then(|| Box::new(envelope));
         let mut caller = Caller { peer: peer.clone(), version, envelope, id: None };
         let command = match command {
             "REQUEST" => {

@@ -1,0 +1,144 @@
+//! What request ids stand for: requests that wait or run, and answers kept for those
+//! who ask again.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use foldhash::{HashMap, HashMapExt};
+use majordomo_protocol::RequestId;
+
+use super::Payload;
+use super::answers::Outcome;
+use super::request::RequestKey;
+
+/// What is known of an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Its request waits or runs, for its client or abandoned.
+    UnderWay(RequestKey),
+    /// Its request has ended; its answer is kept.
+    Answered(AnswerNumber),
+}
+
+/// Answers are numbered in the order in which they were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct AnswerNumber(u64);
+
+/// An answer that may be asked for again.
+#[derive(Debug)]
+struct Kept<B> {
+    id: RequestId,
+    at: Instant,
+    /// `None` when no answer was wanted, or it cannot be repeated.
+    outcome: Option<Outcome<B>>,
+    bytes: usize,
+}
+
+/// All ids that mean something.
+#[derive(Debug)]
+pub(super) struct Ids<B> {
+    known: HashMap<RequestId, Known>,
+    /// Oldest first.
+    kept: VecDeque<Kept<B>>,
+    /// How many answers were forgotten: the number of the oldest that is kept.
+    forgotten: u64,
+    /// Bytes of all that is kept.
+    bytes: usize,
+}
+
+impl<B> Default for Ids<B> {
+    fn default() -> Self {
+        Ids { known: HashMap::new(), kept: VecDeque::new(), forgotten: 0, bytes: 0 }
+    }
+}
+
+impl<B: Payload> Ids<B> {
+    pub(super) fn get(&self, id: &RequestId) -> Option<Known> {
+        self.known.get(id).copied()
+    }
+
+    /// A request begins that is called by this id.
+    pub(super) fn begin(&mut self, id: RequestId, key: RequestKey) {
+        self.known.insert(id, Known::UnderWay(key));
+    }
+
+    /// The request of this id is gone. From now on the id stands for this answer, if it
+    /// has one that is still kept.
+    pub(super) fn end(&mut self, id: RequestId, answered: Option<AnswerNumber>) {
+        match answered.filter(|number| number.0 >= self.forgotten) {
+            Some(number) => self.known.insert(id, Known::Answered(number)),
+            None => self.known.remove(&id),
+        };
+    }
+
+    /// Keeps an answer, behind all others.
+    pub(super) fn keep(
+        &mut self,
+        id: RequestId,
+        at: Instant,
+        outcome: Option<Outcome<B>>,
+    ) -> AnswerNumber {
+        let bytes = outcome.as_ref().map_or(0, Outcome::bytes);
+        self.bytes += bytes;
+        self.kept.push_back(Kept { id, at, outcome, bytes });
+        AnswerNumber(self.forgotten + self.kept.len() as u64 - 1)
+    }
+
+    /// An answer that is kept; `None` for one that cannot be repeated.
+    pub(super) fn answer(&self, number: AnswerNumber) -> Option<&Outcome<B>> {
+        let position = usize::try_from(number.0.checked_sub(self.forgotten)?).ok()?;
+        self.kept.get(position)?.outcome.as_ref()
+    }
+
+    /// How many answers are kept.
+    pub(super) fn answers(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Bytes of the answers that are kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn forget_oldest(&mut self) {
+        let Some(oldest) = self.kept.pop_front() else { return };
+        let number = AnswerNumber(self.forgotten);
+        self.forgotten += 1;
+        self.bytes -= oldest.bytes;
+        // A worker may still be at its request: then the id stands for that.
+        if self.known.get(&oldest.id) == Some(&Known::Answered(number)) {
+            self.known.remove(&oldest.id);
+        }
+    }
+
+    /// Forgets the answers that are older than this.
+    pub(super) fn forget_before(&mut self, oldest_kept: Option<Instant>) {
+        let Some(oldest_kept) = oldest_kept else { return };
+        while self.kept.front().is_some_and(|oldest| oldest.at < oldest_kept) {
+            self.forget_oldest();
+        }
+    }
+
+    /// Asserts what must hold of it, given the requests that have ids and how many of
+    /// their answers are kept already.
+    pub(super) fn check(
+        &self,
+        requests: impl Iterator<Item = (RequestId, RequestKey, Option<AnswerNumber>)>,
+    ) {
+        let (mut under_way, mut abandoned) = (0, 0);
+        for (id, key, answered) in requests {
+            under_way += 1;
+            abandoned += usize::from(answered.is_some_and(|number| number.0 >= self.forgotten));
+            assert_eq!(self.get(&id), Some(Known::UnderWay(key)));
+        }
+        assert_eq!(self.known.len(), under_way + self.kept.len() - abandoned, "request ids");
+        assert_eq!(self.bytes, self.kept.iter().map(|kept| kept.bytes).sum::<usize>());
+        let numbers = self.forgotten..;
+        for (number, kept) in numbers.zip(&self.kept) {
+            match self.get(&kept.id) {
+                Some(Known::Answered(known)) => assert_eq!(known, AnswerNumber(number)),
+                known => assert!(known.is_some(), "an answer that nobody can ask for"),
+            }
+        }
+    }
+}
