@@ -109,7 +109,7 @@ impl<'t> Worker<'t> {
         worker.link.send(&wire::ready(version, service));
         worker.link.beat(wire::heartbeat(version), trial.beat_interval());
         // A broker need not queue what comes before a worker does.
-        trial.pass(trial.setup.quiet / 4)?;
+        trial.pass(trial.setup.quiet / 2)?;
         Ok(worker)
     }
 
@@ -146,7 +146,11 @@ impl<'t> Worker<'t> {
         loop {
             let message = self.trial.receive(&self.link, deadline)?;
             match wire::read_to_worker(self.version, &message) {
-                Some(command) if command.command == Command::Heartbeat => {}
+                Some(command) if command.command == Command::Heartbeat => {
+                    if deadline.is_over() {
+                        return None;
+                    }
+                }
                 Some(command) => return Some(Ok(command)),
                 None => return Some(Err(message)),
             }

@@ -310,6 +310,7 @@ impl<'t> Worker<'t> {
         let deadline = Deadline::after(wait);
         loop {
             match self.0.next(deadline)? {
+                Some(ToWorker::Heartbeat) if deadline.is_over() => return Ok(None),
                 Some(ToWorker::Heartbeat) => {}
                 other => return Ok(other),
             }

@@ -143,18 +143,13 @@ impl Script<'_> {
     /// The next command from the worker's connection, while the broker beats. Commands
     /// from connections that were told to leave are judged here.
     fn next(&mut self, deadline: Deadline) -> Option<Vec<(Vec<u8>, Version, FromWorker)>> {
-        loop {
+        while !deadline.is_over() {
             if self.beat_due.is_over() {
                 self.beat_due = Deadline::after(self.interval / 2);
                 self.say(vec![FromBroker::Heartbeat]);
             }
             let slice = Deadline::after(deadline.left().min(self.interval / 4));
-            let Some(heard) = self.bench.next(slice) else {
-                if deadline.is_over() {
-                    return None;
-                }
-                continue;
-            };
+            let Some(heard) = self.bench.next(slice) else { continue };
             let mut commands = vec![];
             for heard in heard {
                 let Message::Worker { version, command } = heard.message else { continue };
@@ -173,6 +168,7 @@ impl Script<'_> {
                 return Some(commands);
             }
         }
+        None
     }
 
     fn breaks(&mut self, name: &'static str, expected: &str, received: impl Into<String>) {

@@ -4,4 +4,6 @@
 mod broker;
 mod faulty;
 mod program;
+mod small_broker;
 mod subjects;
+mod tampered;
