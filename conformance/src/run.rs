@@ -49,7 +49,8 @@ pub(crate) fn run(mut setup: Setup, checks: Vec<Check>, jobs: usize) -> Report {
             spoken.push(probed);
         }
     }
-    if let Some(check) = tried.first()
+    if spoken.iter().any(|probed| !probed.spoken)
+        && let Some(check) = tried.first()
         && let again = probe(&setup, check.version)
         && !again.spoken
     {

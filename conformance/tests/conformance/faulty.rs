@@ -21,12 +21,14 @@ fn try_out(fault: Fault, versions: &str) -> Run {
     let serving = thread::spawn(move || broker.serve(&stopped));
     let heartbeat = ["--heartbeat", "500ms", "--liveness", "8"];
     // With several workers it depends on the machine which of them is there first.
-    let only = match fault {
+    let chosen = match fault {
         Fault::IgnoresBusy => &["--only", "one-request", "--only", "worker/request-"][..],
-        _ => &[],
+        Fault::None | Fault::NoHeartbeats | Fault::NeverExpires | Fault::ToleratesStrangers => &[],
+        // Heartbeats take longest, and these have nothing to do with them.
+        _ => &["--skip", "heartbeats"],
     };
     let run =
-        Run::of(&[&[endpoint.as_str(), "--protocol", versions], &heartbeat[..], only].concat());
+        Run::of(&[&[endpoint.as_str(), "--protocol", versions], &heartbeat[..], chosen].concat());
     stop.store(true, Ordering::Relaxed);
     serving.join().expect("the faulty broker");
     run
@@ -100,19 +102,19 @@ const SHOULD: [&str; 7] = [
 fn each_fault_is_found_and_nothing_else() {
     let faults = [
         Fault::None,
+        Fault::NoHeartbeats,
+        Fault::NeverExpires,
+        Fault::ToleratesStrangers,
+        Fault::IgnoresDisconnect,
+        Fault::RepliesToLastAsker,
+        Fault::IgnoresBusy,
+        Fault::PartialFrees,
         Fault::NoDelimiter,
         Fault::NoLeadingEmpty,
         Fault::WrongService,
-        Fault::NoHeartbeats,
-        Fault::RepliesToLastAsker,
-        Fault::IgnoresDisconnect,
         Fault::MmiAnywhere,
         Fault::MmiAlways200,
-        Fault::ToleratesStrangers,
-        Fault::NeverExpires,
         Fault::ToleratesSecondReady,
-        Fault::IgnoresBusy,
-        Fault::PartialFrees,
         Fault::DiesOfGarbage,
         Fault::OnlySpeaks02,
     ];
@@ -139,7 +141,7 @@ fn each_fault_is_found_and_nothing_else() {
         // What is not spoken is one line, and no failure.
         let not_spoken = if fault == Fault::OnlySpeaks02 { vec!["MDP/0.1"] } else { vec![] };
         assert_eq!(run.not_spoken(), not_spoken, "{fault:?}");
-        assert!(run.names("ok").len() > if fault == Fault::IgnoresBusy { 0 } else { 40 });
+        assert!(run.names("ok").len() > if fault == Fault::IgnoresBusy { 0 } else { 30 });
     }
     assert_eq!(wrong, "");
 }
@@ -166,11 +168,9 @@ fn a_broker_that_never_stops_sending_ends_no_run_later() {
             while let Ok(mut message) = router.recv_multipart(zmq::DONTWAIT) {
                 peers.insert(message.remove(0));
             }
-            for peer in &peers {
-                while router.send_multipart([peer, &b"MDPW02"[..], b"\x05"], zmq::DONTWAIT).is_ok()
-                    && router.poll(zmq::POLLIN, 0) == Ok(0)
-                    && !stopped.load(Ordering::Relaxed)
-                {}
+            for peer in peers.iter().flat_map(|peer| [peer; 100]) {
+                // What a full queue drops does not matter.
+                let _ = router.send_multipart([peer, &b"MDPW02"[..], b"\x05"], zmq::DONTWAIT);
             }
         }
     });
@@ -189,6 +189,6 @@ fn a_broker_that_never_stops_sending_ends_no_run_later() {
     ]);
     stop.store(true, Ordering::Relaxed);
     flooding.join().expect("the flood");
-    assert_eq!(run.code, Some(1));
+    assert_eq!(run.code, Some(1), "{run:?}");
     assert!(run.names("failed").contains("18/worker/several-workers"), "{}", run.findings());
 }

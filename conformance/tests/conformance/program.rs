@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 /// What a run said.
+#[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     lines: Vec<Value>,

@@ -150,7 +150,20 @@ fn pass_on(fault: Fault, front: &zmq::Socket, behind: &str, stop: &AtomicBool) {
     let context = zmq::Context::new();
     let mut connections: BTreeMap<Vec<u8>, zmq::Socket> = BTreeMap::new();
     while !stop.load(Ordering::Relaxed) {
-        let _ = front.poll(zmq::POLLIN, 2);
+        let sockets = std::iter::once(front).chain(connections.values());
+        let mut items: Vec<_> = sockets.map(|socket| socket.as_poll_item(zmq::POLLIN)).collect();
+        let _ = zmq::poll(&mut items, 20);
+        let readable: Vec<bool> = items.iter().map(zmq::PollItem::is_readable).collect();
+        let answered = connections.iter().zip(&readable[1..]).filter(|(_, readable)| **readable);
+        for ((peer, connection), _) in answered {
+            while let Ok(message) = connection.recv_multipart(zmq::DONTWAIT) {
+                if let Some(message) = tampered(fault, message) {
+                    let message = std::iter::once(peer.clone()).chain(message);
+                    // Who has gone gets nothing.
+                    let _ = front.send_multipart(message, zmq::DONTWAIT);
+                }
+            }
+        }
         while let Ok(mut message) = front.recv_multipart(zmq::DONTWAIT) {
             let peer = message.remove(0);
             let connection = connections.entry(peer).or_insert_with(|| {
@@ -160,15 +173,6 @@ fn pass_on(fault: Fault, front: &zmq::Socket, behind: &str, stop: &AtomicBool) {
                 socket
             });
             connection.send_multipart(message, 0).expect("passed on");
-        }
-        for (peer, connection) in &connections {
-            while let Ok(message) = connection.recv_multipart(zmq::DONTWAIT) {
-                if let Some(message) = tampered(fault, message) {
-                    let message = std::iter::once(peer.clone()).chain(message);
-                    // Who has gone gets nothing.
-                    let _ = front.send_multipart(message, zmq::DONTWAIT);
-                }
-            }
         }
     }
 }
@@ -182,7 +186,7 @@ fn try_out(fault: Fault) -> Run {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let passing = thread::spawn(move || pass_on(fault, &front, &behind, &stopped));
-    let run = Run::of(&[&endpoint, "--protocol", "1.0"]);
+    let run = Run::of(&[&endpoint, "--protocol", "1.0", "--timeout", "4s"]);
     stop.store(true, Ordering::Relaxed);
     passing.join().expect("what stands between");
     run
