@@ -199,11 +199,15 @@ fn each_fault_of_1_0_is_found_and_nothing_else() {
         let run = |fault| (fault, thread::spawn(move || try_out(fault)));
         let runs: Vec<_> = some.iter().copied().map(run).collect();
         for (fault, run) in runs {
-            let run = run.join().expect("a run");
+            let mut run = run.join().expect("a run");
             let set = |names: &[&str]| -> BTreeSet<String> {
                 names.iter().map(|name| name.to_string()).collect()
             };
             let (failed, not_tried) = expected(fault);
+            if (run.names("failed"), run.names("not tried")) != (set(failed), set(not_tried)) {
+                // A machine that stood still for seconds looks like a fault; not twice.
+                run = try_out(fault);
+            }
             let code = i32::from(!matches!(fault, Fault::None | Fault::BodiesBehind));
             let found = (run.names("failed"), run.names("not tried"));
             if found != (set(failed), set(not_tried)) || run.code != Some(code) {
