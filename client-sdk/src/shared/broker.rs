@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use foldhash::HashSet;
+
 /// One of the brokers of a client.
 #[derive(Debug, Default)]
 pub(super) struct Broker {
@@ -12,7 +14,7 @@ pub(super) struct Broker {
     /// Calls that wait for the connection to be complete.
     pub(super) queued: BTreeSet<u64>,
     /// Calls that wait for an answer.
-    pub(super) sent: BTreeSet<u64>,
+    pub(super) sent: HashSet<u64>,
     /// Connections since it was last heard that were refused, or broke or were given up.
     fruitless: u32,
     /// When it may be connected to again.

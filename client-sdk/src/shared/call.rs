@@ -14,8 +14,8 @@ pub(super) struct Call<T> {
     pub(super) request: Request,
     pub(super) began: Instant,
     pub(super) ends: Instant,
-    /// When its timer is due.
-    pub(super) due: Instant,
+    /// When its timer is due, once it is set.
+    pub(super) due: Option<Instant>,
     pub(super) state: State,
     /// The broker of this try.
     pub(super) broker: usize,
@@ -72,7 +72,7 @@ impl<T> Call<T> {
             request,
             began: now,
             ends,
-            due: ends,
+            due: None,
             state: State::Pausing,
             broker,
             tries: 0,

@@ -1,8 +1,9 @@
 //! The calls of a client, their tries, and the brokers they go to.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
+use foldhash::{HashMap, HashMapExt};
 use majordomo_protocol::client::{Answered, Commands, FromBroker, ToBroker};
 use majordomo_protocol::{Body, Frames, Reason, RequestId, code};
 
@@ -95,7 +96,6 @@ impl<T: Clone> Dialog<T> {
         }
         self.counts.calls += 1;
         let call = Call::new(request, token, self.current, now);
-        self.timers.insert((call.due, Timer::Call(key)));
         self.calls.insert(key, call);
         self.begin_try(key, self.current, now);
     }
@@ -366,7 +366,8 @@ impl<T: Clone> Dialog<T> {
         let state = &mut self.brokers[broker];
         state.link = Link::Closed;
         let queued = std::mem::take(&mut state.queued);
-        let sent = std::mem::take(&mut state.sent);
+        let mut sent = Vec::from_iter(state.sent.drain());
+        sent.sort_unstable();
         self.set_broker_timer(broker, None);
         self.actions.push_back(Action::Disconnect { broker, reason });
         for key in sent {
@@ -447,7 +448,9 @@ impl<T: Clone> Dialog<T> {
     /// it is told, as far as it is connected.
     fn end(&mut self, key: u64, result: Result<Body, CallError>) {
         let Some(call) = self.calls.remove(&key) else { return };
-        self.timers.remove(&(call.due, Timer::Call(key)));
+        if let Some(due) = call.due {
+            self.timers.remove(&(due, Timer::Call(key)));
+        }
         let last = &mut self.brokers[call.broker];
         last.queued.remove(&key);
         let at = last.sent.remove(&key).then_some(call.broker);
@@ -463,9 +466,11 @@ impl<T: Clone> Dialog<T> {
     /// Sets the timer of a call, but never past its end.
     fn set_call_timer(&mut self, key: u64, due: Instant) {
         let Some(call) = self.calls.get_mut(&key) else { return };
-        self.timers.remove(&(call.due, Timer::Call(key)));
-        call.due = due.min(call.ends_at());
-        self.timers.insert((call.due, Timer::Call(key)));
+        let due = due.min(call.ends_at());
+        if let Some(before) = call.due.replace(due) {
+            self.timers.remove(&(before, Timer::Call(key)));
+        }
+        self.timers.insert((due, Timer::Call(key)));
     }
 
     fn set_broker_timer(&mut self, broker: usize, due: Option<Instant>) {
