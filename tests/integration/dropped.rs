@@ -1,0 +1,71 @@
+//! Calls whose handles are dropped: nothing of them is left anywhere.
+
+use majordomo_client::{Body, Client};
+use majordomo_tests::limit::{LIMIT, until};
+use majordomo_tests::report::{Reports, counter, in_short};
+use majordomo_tests::spawn::BrokerProcess;
+use majordomo_worker::{HandlerError, Request, Service, StopReason, Worker};
+
+#[test]
+fn a_hundred_thousand_dropped_handles_leave_nothing() {
+    const CALLS: u64 = 100_000;
+    const PLACES: usize = 8;
+    let broker = BrokerProcess::start();
+    // It ends by a cancellation, and by nothing else in time.
+    let hang = |request: Request| -> Result<Body, HandlerError> {
+        let cancelled = request.cancellation().wait_timeout(10 * LIMIT);
+        Err(if cancelled { "cancelled" } else { "nobody cancelled this" }.into())
+    };
+    let worker = Worker::builder()
+        .broker(broker.endpoint())
+        .serve(Service::new("hang", hang).concurrency(PLACES))
+        .service("echo", |request: Request| Ok(request.into_body()))
+        .start()
+        .expect("a worker");
+    let mut reports = Reports::of(broker.endpoint());
+    reports.until_workers(2);
+    let client = Client::builder()
+        .broker(broker.endpoint())
+        .timeout(10 * LIMIT)
+        .tries(1)
+        .build()
+        .expect("a client");
+    let counters = worker.counters();
+    // Some are dropped while they run, which only a call that has begun can show.
+    for round in 0..10 {
+        let calls: Vec<_> =
+            (0..PLACES).map(|_| client.submit("hang", "run").expect("room for a call")).collect();
+        until("all places are taken", || {
+            (counters.counts().requests >= (round + 1) * PLACES as u64).then_some(())
+        });
+        drop(calls);
+        reports.until("nothing runs", |report| report.clients == 0);
+    }
+    for _ in 0..CALLS {
+        drop(client.submit("hang", "run").expect("room for a call"));
+    }
+    until("the client has none", || {
+        (client.outstanding() == 0 && client.counts().outstanding == 0).then_some(())
+    });
+    let report = reports.until("the broker has none", |report| {
+        let running: u64 = report.workers.iter().map(|worker| worker.running).sum();
+        let waiting: u64 = report.services.iter().map(|service| service.waiting).sum();
+        (report.clients, report.bytes, running, waiting) == (0, 0, 0, 0)
+    });
+    let received = counter(&report, "requests_received");
+    assert_eq!(counter(&report, "requests_dropped_cancelled"), received, "{}", in_short(&report));
+    assert!(received <= CALLS + 80, "{}", in_short(&report));
+    let counts = until("the worker has none", || {
+        let counts = counters.counts();
+        (counts.requests == counts.cancellations).then_some(counts)
+    });
+    assert!(counts.requests >= 80, "{counts:?}");
+    assert_eq!(counts.requests, counter(&report, "requests_dispatched"));
+    // All places are free, and the client has room for another.
+    assert_eq!(client.call("echo", "still there").expect("a reply"), Body::from("still there"));
+    worker.stop_handle().stop();
+    assert_eq!(worker.join().expect("no failure"), StopReason::Drained);
+    drop(client);
+    let left = Reports::of(broker.endpoint()).until_workers(0);
+    assert!(left.services.is_empty(), "{}", in_short(&left));
+}
