@@ -111,10 +111,10 @@ impl Kind {
             Kind::WorkerDrain | Kind::WorkerCut | Kind::ClientCut | Kind::Crowd => 0..=0,
             Kind::WorkerKill | Kind::BrokerKill => 100..=1_500,
             // Some of them long enough to count as lost.
-            Kind::WorkerFreeze | Kind::BrokerFreeze => 300..=4_000,
+            Kind::WorkerFreeze | Kind::BrokerFreeze => 300..=5_000,
             Kind::BrokerDrain => 500..=1_500,
             Kind::WorkerDelay | Kind::ClientDelay => 500..=2_000,
-            Kind::WorkerHalfOpen | Kind::ClientHalfOpen => 1_000..=4_000,
+            Kind::WorkerHalfOpen | Kind::ClientHalfOpen => 1_000..=5_000,
         }
     }
 }

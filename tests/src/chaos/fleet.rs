@@ -19,8 +19,8 @@ use crate::spawn::{BrokerProcess, free_port};
 use crate::wire;
 
 /// So long after it a fault may still be the reason of something: a peer counts as lost
-/// after two seconds of silence, and a request may wait for its next worker.
-const SETTLE: Duration = Duration::from_secs(4);
+/// after three seconds of silence, and a request may wait for its next worker.
+const SETTLE: Duration = Duration::from_secs(5);
 /// How late bytes are that a proxy holds back.
 const DELAY: Duration = Duration::from_millis(200);
 /// Peers of a crowd, for each broker.

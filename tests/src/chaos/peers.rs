@@ -22,9 +22,9 @@ pub const SERVICE: &str = "chaos";
 
 /// Time between two heartbeats of a worker, which is also the broker's setting.
 pub const INTERVAL: Duration = Duration::from_millis(200);
-/// Intervals of silence after which a worker or a broker counts as lost: two seconds,
+/// Intervals of silence after which a worker or a broker counts as lost: three seconds,
 /// as a busy machine may hold a process up for long.
-pub const LIVENESS: u32 = 10;
+pub const LIVENESS: u32 = 15;
 
 /// The longest that a call takes.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -193,7 +193,7 @@ fn client(endpoints: &[String]) -> Client {
         .tries(100)
         .deadline(DEADLINE)
         .heartbeat(Duration::from_millis(500))
-        .liveness(4);
+        .liveness(6);
     let builder = endpoints.iter().fold(builder, |builder, endpoint| builder.broker(endpoint));
     builder.build().expect("a client")
 }
