@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, getrlimit, kill_process, set_parent_process_death_signal, setrlimit,
+};
 
 pub use rustix::process::Signal;
 
@@ -176,6 +178,16 @@ pub fn raise_descriptors() -> Option<u64> {
     let limit = Rlimit { current: maximum, maximum };
     setrlimit(Resource::Nofile, limit).expect("up to its maximum");
     maximum
+}
+
+/// Has the system kill this process when the one that started it ends: a run that is
+/// interrupted leaves nobody behind.
+///
+/// # Panics
+///
+/// When the system refuses that.
+pub fn end_with_parent() {
+    set_parent_process_death_signal(Some(Signal::KILL)).expect("Linux has it");
 }
 
 /// What a process uses.

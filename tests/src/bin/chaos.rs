@@ -19,7 +19,7 @@ use majordomo_tests::chaos::faults::Kind;
 use majordomo_tests::chaos::peers::{Peer, call, work};
 use majordomo_tests::chaos::reconnect::Reconnect;
 use majordomo_tests::chaos::{Profile, Run};
-use majordomo_tests::process::raise_descriptors;
+use majordomo_tests::process::{end_with_parent, raise_descriptors};
 
 const USAGE: &str = "usage: chaos [--seconds N] [--seed S] [--calls N] [--only FAULT,...] \
                      [--faults] [--peers N] [chaos|drain|broker-kill|cuts|reconnect]";
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         &args.iter().map(String::as_str).collect::<Vec<_>>()[..]
     {
         let Some(peer) = Peer::from_args(&args[1..]) else { return ExitCode::from(2) };
+        end_with_parent();
         if *role == "worker" {
             work(&peer)
         } else {

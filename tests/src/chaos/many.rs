@@ -10,14 +10,14 @@ use super::ledger::{CallId, Ending, Errand, Ledger, Moment, Outcome, moment};
 use super::peers::{Peer, compare};
 use crate::limit::pause;
 
-/// Clients that share a ZeroMQ context, which has room for 1023 sockets; each needs three.
-const SHARE: usize = 250;
+/// Clients that share a ZeroMQ context, whose one thread moves their bytes.
+const SHARE: usize = 50;
 /// The longest that a call takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// So long after its deadline a call must have ended, one way or another.
 const GRACE: Duration = Duration::from_secs(10);
 /// Between two calls of a client.
-const REST: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(2);
 
 struct Caller {
     service: String,
