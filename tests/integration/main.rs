@@ -5,10 +5,14 @@
 
 /// That libzmq is the one this workspace builds.
 mod build;
+/// Processes that are killed, stopped, drained and cut off.
+mod chaos;
 /// What the process `majordomo-broker` prints, and its exit codes.
 mod cli;
 /// The README, tried as a stranger would.
 mod documents;
+/// Calls that nobody waits for any more.
+mod dropped;
 /// Our own workers and clients of MDP/0.1 and MDP/0.2.
 mod end_to_end;
 /// Workers and brokers that die, stand still, or come back.
@@ -30,5 +34,7 @@ mod python;
 mod sdks;
 /// Signals, and what is left behind.
 mod shutdown;
+/// A broker without disk or descriptors.
+mod starved;
 /// MDP/1.0.
 mod v1;

@@ -3,7 +3,7 @@
 //! report to wait for.
 //!
 //! Everything here panics when something is not as expected: that fails the test.
-//! Nothing here but [`retries`] uses an SDK, and nothing the codecs of
+//! Nothing here but [`retries`] and [`chaos`] uses an SDK, and nothing the codecs of
 //! `majordomo-protocol`, so that a fault in those cannot hide itself.
 //!
 //! | module | what it is |
@@ -14,12 +14,14 @@
 //! | [`raw`] | a bare socket that sends and expects exact frames |
 //! | [`worker`] | a bare worker, and one that echoes on a thread of its own |
 //! | [`v1`] | bare clients and workers of MDP/1.0 |
-//! | [`proxy`] | a TCP proxy that cuts connections |
+//! | [`proxy`] | a TCP proxy that cuts, delays and half-opens connections |
 //! | [`retries`] | calls of a `Client` through the proxy, counted where they run |
+//! | [`chaos`] | processes under faults drawn from a seed, and exact books of every call |
 //! | [`report`] | what `mmi.broker` says, and waiting until it says something |
 //! | [`garbage`] | messages that no peer may send, and the counter of each |
 //! | [`limit`] | how long to wait for what must happen |
 
+pub mod chaos;
 pub mod garbage;
 pub mod limit;
 pub mod process;

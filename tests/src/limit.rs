@@ -1,5 +1,5 @@
 //! How long to wait for what must happen. The only place here that reads the clock
-//! or sleeps; no test asserts how long something took.
+//! (but for the moments that a ledger of chaos has) or sleeps; no test asserts how long something took.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,6 +53,13 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(!deadline.is_over(), "waited {LIMIT:?} in vain until {what}");
         pause();
     }
+}
+
+/// Lets so much time pass. For programs whose load goes by time; a test waits for an
+/// event instead.
+#[expect(clippy::disallowed_methods, reason = "time itself is what is waited for")]
+pub fn let_pass(time: Duration) {
+    thread::sleep(time);
 }
 
 /// What `work` gives, and how long it took.

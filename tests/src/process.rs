@@ -6,8 +6,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use rustix::process::{Pid, kill_process};
+use rustix::process::{
+    Pid, Resource, Rlimit, getrlimit, kill_process, set_parent_process_death_signal, setrlimit,
+};
 
 pub use rustix::process::Signal;
 
@@ -19,6 +22,7 @@ use crate::limit::{Deadline, LIMIT, until};
 pub struct Process {
     child: Child,
     lines: Receiver<String>,
+    last_line: Option<String>,
     errors: Arc<Mutex<String>>,
     /// Ends when the process has closed its standard error.
     collector: Option<JoinHandle<()>>,
@@ -50,7 +54,7 @@ impl Process {
                 collected.lock().expect("no panic while held").push_str(&text);
             }
         });
-        Process { child, lines, errors, collector: Some(collector) }
+        Process { child, lines, last_line: None, errors, collector: Some(collector) }
     }
 
     /// The number of the process.
@@ -113,23 +117,44 @@ impl Process {
     ///
     /// When it has not ended after [`LIMIT`].
     pub fn wait(&mut self) -> ExitStatus {
+        let status = self.wait_for(LIMIT);
+        status.unwrap_or_else(|| {
+            panic!("the process has not ended for {LIMIT:?}; log:\n{}", self.log())
+        })
+    }
+
+    /// As [`Process::wait`], with another limit: `None` when it has not ended by then.
+    /// Lines of standard output that nobody has read are forgotten but for the last.
+    pub fn wait_for(&mut self, limit: Duration) -> Option<ExitStatus> {
         // A process that ends closes its standard output; so nobody has to ask again
         // and again whether it has ended.
-        let deadline = Deadline::generous();
+        let deadline = Deadline::after(limit);
         loop {
             match self.lines.recv_timeout(deadline.left()) {
-                Ok(_) => {}
+                Ok(line) => self.last_line = Some(line),
                 Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {
-                    panic!("the process has not ended for {LIMIT:?}; log:\n{}", self.log())
-                }
+                Err(RecvTimeoutError::Timeout) => return None,
             }
         }
         let status = self.child.wait().expect("a child can be waited for");
         if let Some(collector) = self.collector.take() {
             let _ = collector.join();
         }
-        status
+        Some(status)
+    }
+
+    /// The last line that was there when [`Process::wait`] found its end.
+    pub fn last_line(&self) -> Option<&str> {
+        self.last_line.as_deref()
+    }
+
+    /// What it uses now; `None` when it has ended, and outside Linux.
+    pub fn usage(&self) -> Option<Usage> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.id())).ok()?.count();
+        Some(Usage { rss: kib * 1024, descriptors })
     }
 
     /// The memory it holds, in bytes: its resident set.
@@ -138,12 +163,40 @@ impl Process {
     ///
     /// When the system does not say: outside Linux, or when the process has ended.
     pub fn rss(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.id());
-        let status = std::fs::read_to_string(&path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        kib.unwrap_or_else(|| panic!("no VmRSS in {path}")) * 1024
+        self.usage().unwrap_or_else(|| panic!("process {} says nothing", self.id())).rss
     }
+}
+
+/// Lets this process, and those it starts from now on, open as many descriptors as the
+/// system allows it. Gives how many that are; `None` for no limit.
+///
+/// # Panics
+///
+/// When the system refuses that.
+pub fn raise_descriptors() -> Option<u64> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit { current: maximum, maximum };
+    setrlimit(Resource::Nofile, limit).expect("up to its maximum");
+    maximum
+}
+
+/// Has the system kill this process when the one that started it ends: a run that is
+/// interrupted leaves nobody behind.
+///
+/// # Panics
+///
+/// When the system refuses that.
+pub fn end_with_parent() {
+    set_parent_process_death_signal(Some(Signal::KILL)).expect("Linux has it");
+}
+
+/// What a process uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Its resident set, in bytes.
+    pub rss: u64,
+    /// File descriptors that it has open.
+    pub descriptors: usize,
 }
 
 impl Drop for Process {

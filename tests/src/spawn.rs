@@ -1,5 +1,7 @@
 //! The real broker as a process of its own, on endpoints that nobody else uses.
 
+use std::iter;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -13,6 +15,8 @@ const READY: &str = "majordomo-broker: ready on ";
 #[derive(Debug)]
 pub struct BrokerProcess {
     process: Process,
+    /// The line of sh that starts it, if one does.
+    shell: Option<String>,
     flags: Vec<String>,
     endpoints: Vec<String>,
 }
@@ -38,16 +42,13 @@ impl BrokerProcess {
     ///
     /// When it does not become ready.
     pub fn with<S: AsRef<str>>(flags: impl IntoIterator<Item = S>) -> Self {
-        let mut flags: Vec<String> =
-            flags.into_iter().map(|flag| flag.as_ref().to_owned()).collect();
-        for default in ["--bind=tcp://127.0.0.1:*", "--heartbeat-interval-ms=60000"] {
-            let key = default.split_inclusive('=').next().unwrap_or_default();
-            if !flags.iter().any(|flag| flag.starts_with(key)) {
-                flags.push(default.to_owned());
-            }
-        }
-        let (process, endpoints) = start(&flags);
-        BrokerProcess { process, flags, endpoints }
+        BrokerProcess::new(None, flags)
+    }
+
+    fn new<S: AsRef<str>>(shell: Option<String>, flags: impl IntoIterator<Item = S>) -> Self {
+        let flags = with_defaults(flags);
+        let (process, endpoints) = start(shell.as_deref(), &flags);
+        BrokerProcess { process, shell, flags, endpoints }
     }
 
     /// As [`BrokerProcess::start`], with heartbeats this many milliseconds apart, and
@@ -57,6 +58,16 @@ impl BrokerProcess {
             format!("--heartbeat-interval-ms={interval_ms}"),
             format!("--heartbeat-liveness={liveness}"),
         ])
+    }
+
+    /// As [`BrokerProcess::with`], started by a line of sh: `$0` is the program and `$@`
+    /// its flags. For what a program cannot set for another, such as limits.
+    ///
+    /// # Panics
+    ///
+    /// As [`BrokerProcess::with`].
+    pub fn by_shell<S: AsRef<str>>(line: &str, flags: impl IntoIterator<Item = S>) -> Self {
+        BrokerProcess::new(Some(line.to_owned()), flags)
     }
 
     /// Where it listens first.
@@ -95,11 +106,11 @@ impl BrokerProcess {
     }
 
     /// Starts it again with the same flags, once it has ended. On a TCP port that was
-    /// left to the system it comes back elsewhere: give an ipc endpoint where it has
-    /// to be found again.
+    /// left to the system it comes back elsewhere: give an ipc endpoint or a
+    /// [`free_port`] where it has to be found again.
     pub fn start_again(&mut self) {
         self.process.kill();
-        (self.process, self.endpoints) = start(&self.flags);
+        (self.process, self.endpoints) = start(self.shell.as_deref(), &self.flags);
     }
 
     /// What it has logged so far.
@@ -116,14 +127,44 @@ impl Drop for BrokerProcess {
     }
 }
 
-fn start(flags: &[String]) -> (Process, Vec<String>) {
-    let process = Process::start(command().args(flags));
+fn with_defaults<S: AsRef<str>>(flags: impl IntoIterator<Item = S>) -> Vec<String> {
+    let mut flags: Vec<String> = flags.into_iter().map(|flag| flag.as_ref().to_owned()).collect();
+    for default in ["--bind=tcp://127.0.0.1:*", "--heartbeat-interval-ms=60000"] {
+        let key = default.split_inclusive('=').next().unwrap_or_default();
+        if !flags.iter().any(|flag| flag.starts_with(key)) {
+            flags.push(default.to_owned());
+        }
+    }
+    flags
+}
+
+fn start(shell: Option<&str>, flags: &[String]) -> (Process, Vec<String>) {
+    let mut program = command();
+    if let Some(line) = shell {
+        program = Command::new("/bin/sh");
+        program.args(["-c", line]).arg(binary());
+    }
+    let process = Process::start(program.args(flags));
     let Some(line) = process.line() else {
         panic!("no ready line with {flags:?}; standard error:\n{}", process.log());
     };
     let endpoints = line.strip_prefix(READY).map(|text| text.split(' ').map(str::to_owned));
     let endpoints = endpoints.unwrap_or_else(|| panic!("not the ready line: {line:?}"));
     (process, endpoints.collect())
+}
+
+/// A TCP port of this machine that nobody listens on, below those that the system gives
+/// to outgoing connections: a broker finds it free again after a restart, however many
+/// peers try to connect meanwhile.
+///
+/// # Panics
+///
+/// When there is none.
+pub fn free_port() -> u16 {
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut random = fastrand::Rng::new();
+    let port = iter::repeat_with(|| random.u16(10_000..32_000)).take(1_000).find(free);
+    port.expect("a free port")
 }
 
 /// What a run of `majordomo-broker` that ends by itself left behind.
