@@ -115,7 +115,7 @@ fn told(
 fn body(call: &Call) -> anyhow::Result<Body> {
     if !call.body.is_empty() {
         let frames = call.body.iter().map(|text| text.as_bytes().to_vec());
-        return Ok(Body::from_frames(frames.collect()));
+        return Ok(Body::from_frames(frames));
     }
     let bytes = match &call.file {
         Some(path) if path != Path::new("-") => File::open(path)
