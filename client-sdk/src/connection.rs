@@ -37,7 +37,6 @@ fn failed(call: &'static str) -> impl FnOnce(zmq::Error) -> Failed {
 }
 
 pub(crate) struct Connection {
-    /// Before its monitor, so that it is closed first.
     socket: zmq::Socket,
     /// Tells of the connection; none for inproc, where there is nothing to tell.
     monitor: Option<Monitor>,
@@ -70,7 +69,7 @@ impl Connection {
     ) -> Result<Self, Failed> {
         let socket = context.socket(zmq::DEALER).map_err(failed("open a socket"))?;
         let set = || -> zmq::Result<()> {
-            // Whatever a lost connection has not sent would keep its monitor waiting.
+            // Nobody would read what a lost connection has not sent.
             socket.set_linger(0)?;
             socket.set_reconnect_ivl(RECONNECT_MS)?;
             // A frame far above what is taken ends the connection before it is held.
@@ -200,32 +199,31 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.monitor.is_some() {
+            Monitor::stop(&self.socket);
+        }
+    }
+}
+
 /// A socket that tells when the connection of another one completes and breaks.
 ///
-/// ZeroMQ's thread waits for ever to tell an event when nobody is there any more to
-/// be told, and with it everything in its context. So the monitor outlives the socket
-/// that it tells of.
+/// ZeroMQ's threads wait for ever to tell an event when nobody is there any more to
+/// be told, and with them everything in their context. They go on telling while a
+/// closed socket comes to its end, which nobody can wait for. So a socket tells nothing
+/// any more before it is closed.
 struct Monitor(zmq::Socket);
 
 /// What a monitor tells. CONNECT_RETRIED: an attempt failed. So a socket has few events
-/// in its life, and its monitor never fills, which would stop ZeroMQ's thread too.
-/// MONITOR_STOPPED: the socket is gone, and nothing more will be told.
-const EVENTS: [SocketEvent; 4] = [
-    SocketEvent::HANDSHAKE_SUCCEEDED,
-    SocketEvent::DISCONNECTED,
-    SocketEvent::CONNECT_RETRIED,
-    SocketEvent::MONITOR_STOPPED,
-];
-
-/// How long to wait for a closed socket to be gone; ZeroMQ's threads see to that as
-/// soon as they run.
-const GONE_MAX: Duration = Duration::from_secs(1);
+/// in its life, and its monitor never fills, which would stop ZeroMQ's thread too. Not
+/// MONITOR_STOPPED: that is told when the socket has come to its end.
+const EVENTS: [SocketEvent; 3] =
+    [SocketEvent::HANDSHAKE_SUCCEEDED, SocketEvent::DISCONNECTED, SocketEvent::CONNECT_RETRIED];
 
 impl Monitor {
     fn of(socket: &zmq::Socket, context: &zmq::Context) -> zmq::Result<Self> {
-        static OPENED: AtomicU64 = AtomicU64::new(0);
-        let number = OPENED.fetch_add(1, Ordering::Relaxed);
-        let name = format!("inproc://majordomo-client-monitor-{number}");
+        let name = Self::name();
         // First, since nothing may fail once the socket is monitored.
         let monitor = context.socket(zmq::PAIR)?;
         monitor.set_linger(0)?;
@@ -237,6 +235,19 @@ impl Monitor {
         Ok(Monitor(monitor))
     }
 
+    /// Has a socket tell nothing from now on: a monitor takes the place of the one
+    /// before it, and this one is for no event. When it cannot be made there is none.
+    fn stop(socket: &zmq::Socket) {
+        if let Err(error) = socket.monitor(&Self::name(), 0) {
+            log::debug!("a socket's monitor was not replaced: {error}");
+        }
+    }
+
+    fn name() -> String {
+        static NAMED: AtomicU64 = AtomicU64::new(0);
+        format!("inproc://majordomo-client-monitor-{}", NAMED.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// The next event, `None` for one of no interest; EAGAIN when nothing is told.
     fn event(&self) -> zmq::Result<Option<SocketEvent>> {
         let frames = receive(&self.0)?;
@@ -244,25 +255,6 @@ impl Monitor {
         let Some([low, high, ..]) = frames.first().map(|frame| &frame[..]) else { return Ok(None) };
         let event = u16::from_ne_bytes([*low, *high]);
         Ok(EVENTS.into_iter().find(|known| known.to_raw() == event))
-    }
-}
-
-impl Drop for Monitor {
-    /// Waits until the socket, which was closed just before, is gone.
-    fn drop(&mut self) {
-        let poll_ms = 10;
-        let mut polls = GONE_MAX.as_millis() / poll_ms as u128;
-        loop {
-            match self.event() {
-                Ok(Some(SocketEvent::MONITOR_STOPPED)) => return,
-                Ok(_) => {}
-                Err(zmq::Error::EAGAIN) if polls > 0 => {
-                    polls -= 1;
-                    let _ = self.0.poll(zmq::POLLIN, poll_ms);
-                }
-                Err(_) => return,
-            }
-        }
     }
 }
 
@@ -301,4 +293,36 @@ fn retry<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
 /// Prints a message for the trace, a line a frame.
 fn lines<F: Deref<Target = [u8]>>(frames: &[F]) -> String {
     frames.iter().map(|frame| format!("\n[{:03}] {}", frame.len(), dump(frame))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A monitor that is closed before ZeroMQ's threads have told it everything would
+    /// stop them, and the context would not end.
+    #[test]
+    fn connections_that_are_closed_at_any_moment_leave_a_context_that_ends() {
+        let context = zmq::Context::new();
+        let broker = context.socket(zmq::ROUTER).unwrap();
+        broker.set_linger(0).unwrap();
+        broker.bind("tcp://127.0.0.1:*").unwrap();
+        let endpoint = broker.get_last_endpoint().unwrap().unwrap();
+        let open = |endpoint: &str| Connection::open(&context, endpoint, 1).ok().expect("it opens");
+        for round in 0..300 {
+            let mut connection = open(&endpoint);
+            let _refused = open("tcp://127.0.0.1:1");
+            for _ in 0..round % 4 {
+                connection.wait(Duration::from_millis(1)).ok().expect("it can wait");
+                connection.ready().ok().expect("it can be looked at");
+            }
+        }
+        drop(broker);
+        let (ended, has_ended) = crossbeam_channel::bounded(1);
+        std::thread::spawn(move || {
+            drop(context);
+            ended.send(())
+        });
+        has_ended.recv_timeout(Duration::from_secs(30)).expect("the context ends");
+    }
 }
