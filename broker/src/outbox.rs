@@ -13,6 +13,9 @@ const INLINE_BYTES_MAX: usize = 4 << 10;
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// A message is not added to beyond so many frames.
 const BATCH_FRAMES_MAX: usize = 256;
+/// A message is not added to beyond so many records: its peer is to work on them while
+/// the next are made.
+const BATCH_RECORDS_MAX: usize = 128;
 /// How many lists of task ids are kept for the next messages.
 const SPARE_MAX: usize = 1_000;
 /// How many task ids a list that is kept has room for.
@@ -102,7 +105,9 @@ impl Outbox {
         write(contents)?;
         self.records += 1;
         let batch = &contents.batch;
-        let full = batch.bytes() >= BATCH_BYTES_MAX || batch.frame_count() >= BATCH_FRAMES_MAX;
+        let full = batch.records() >= BATCH_RECORDS_MAX
+            || batch.bytes() >= BATCH_BYTES_MAX
+            || batch.frame_count() >= BATCH_FRAMES_MAX;
         let taken = if full { self.messages.remove(&key) } else { None };
         let (peer, recipient) = key;
         Ok(taken.map(|contents| Parcel { peer, recipient, contents }))

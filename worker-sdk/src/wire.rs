@@ -32,6 +32,9 @@ const INLINE_BYTES_MAX: usize = 4 * 1024;
 /// lengths of the rest. A service's name stands in READY alone, which comes first.
 const RECORD_BYTES_MAX: usize = 32;
 
+/// Records of a batch, at most: the broker is to work on them while the next are made.
+const BATCH_RECORDS_MAX: usize = 128;
+
 /// Frames of a batch of several commands, at most: as many as every broker takes, since
 /// Majordomo's `frames_max` is 8 or more.
 const BATCH_FRAMES_MAX: usize = 8;
@@ -146,7 +149,10 @@ impl Wire {
         command.write(&mut gathered.batch)?;
         gathered.answers.extend(answer);
         let batch = &gathered.batch;
-        if batch.bytes() >= bytes_max || batch.frame_count() >= BATCH_FRAMES_MAX {
+        if batch.records() >= BATCH_RECORDS_MAX
+            || batch.bytes() >= bytes_max
+            || batch.frame_count() >= BATCH_FRAMES_MAX
+        {
             self.seal();
         }
         Ok(())

@@ -21,7 +21,7 @@ use crate::slot::Pending;
 use crate::wake::Ear;
 
 /// How many calls, and how many messages of a broker, are taken in one turn.
-const TURN_MAX: usize = 1_000;
+const TURN_MAX: usize = 128;
 
 /// What one message of a broker may have in one frame, at the least.
 const BATCH_BYTES_MAX: usize = 2 << 20;
