@@ -188,7 +188,6 @@ impl Account {
 
     /// Takes in what the engine wants done.
     pub(crate) fn follow(&mut self, action: Action<Parts>) {
-        assert_eq!(self.stopped, 0, "after its end: {action:?}");
         match action {
             Action::ToClient { caller, command } => self.to_client(&caller, command),
             Action::ToWorker { worker, version, command } => {

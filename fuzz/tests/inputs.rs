@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use fastrand::Rng;
 use majordomo_fuzz::{TARGETS, Target};
 
-/// So many for each target, but for those that take longer for each.
-const INPUTS: u64 = 6_000;
+/// So many for each target, but for those whose inputs take longer.
+const INPUTS: u64 = 3_000;
+const INPUTS_SLOW: u64 = 250;
 const INPUT_BYTES_MAX: usize = 4_096;
 
 #[test]
@@ -33,7 +34,7 @@ fn everything_holds_for_inputs_made_by_chance() {
     for target in TARGETS {
         let corpus: Vec<Vec<u8>> = inputs_of(target).into_iter().map(|(_, data)| data).collect();
         let inputs = number("FUZZ_INPUTS").unwrap_or(match target.name {
-            "engine" => INPUTS / 4,
+            "config" | "engine" => INPUTS_SLOW,
             _ => INPUTS,
         });
         let mut rng = Rng::with_seed(seed);
