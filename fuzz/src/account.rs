@@ -189,9 +189,9 @@ impl Account {
     /// Takes in what the engine wants done.
     pub(crate) fn follow(&mut self, action: Action<Parts>) {
         match action {
-            Action::ToClient { caller, command } => self.to_client(&caller, command),
+            Action::ToClient { caller, command } => self.follow_to_client(&caller, command),
             Action::ToWorker { worker, version, command } => {
-                self.to_worker(&worker, version, command);
+                self.follow_to_worker(&worker, version, command);
             }
             Action::Note(Note::WorkerRegistered { worker, .. }) => {
                 let hired = Hired { capacity: self.offered, tasks: Vec::new(), last_told: None };
@@ -208,7 +208,7 @@ impl Account {
         }
     }
 
-    fn to_client(&mut self, caller: &Caller<Parts>, command: client::FromBroker<Parts>) {
+    fn follow_to_client(&mut self, caller: &Caller<Parts>, command: client::FromBroker<Parts>) {
         let peer = caller.peer.clone();
         let (request, body, last) = match command {
             client::FromBroker::Partial { request, body } => {
@@ -253,7 +253,12 @@ impl Account {
         *count -= usize::from(last);
     }
 
-    fn to_worker(&mut self, worker: &PeerId, version: Version, command: worker::FromBroker<Parts>) {
+    fn follow_to_worker(
+        &mut self,
+        worker: &PeerId,
+        version: Version,
+        command: worker::FromBroker<Parts>,
+    ) {
         let is_1_0 = version >= Version::V1_0;
         let mut last_told = None;
         match command {

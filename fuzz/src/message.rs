@@ -14,7 +14,7 @@ pub const TARGET: Target =
 pub(crate) fn check(frames: &[Vec<u8>]) {
     let (commands, error) = records::read(frames, Message::decode);
     let Some(first) = commands.first() else { return };
-    let (batch, version): (fn(usize) -> Batch<Vec<u8>>, _) = match first {
+    let (batch, version): (records::NewBatch, _) = match first {
         Message::Client { version, .. } => (Batch::of_client, *version),
         Message::Worker { version, .. } => (Batch::of_worker, *version),
     };

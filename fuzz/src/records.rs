@@ -11,6 +11,9 @@ use majordomo_protocol::{Batch, DecodeError, Frames, Inexpressible};
 
 use crate::memory;
 
+/// Begins a batch, given the most bytes of a body that it has inline.
+pub(crate) type NewBatch = fn(usize) -> Batch<Vec<u8>>;
+
 /// Reads all commands of a message, and what is wrong behind them.
 pub(crate) fn read<T, I>(
     frames: &[Vec<u8>],
@@ -52,7 +55,7 @@ pub(crate) fn check_error(frames: &[Vec<u8>], error: &DecodeError) {
 pub(crate) fn write_and_read_again<T: Clone + Debug + PartialEq, I>(
     frames: &[Vec<u8>],
     commands: &[T],
-    batch: fn(usize) -> Batch<Vec<u8>>,
+    batch: NewBatch,
     write: impl Fn(T, &mut Batch<Vec<u8>>) -> Result<(), Inexpressible>,
     decode: impl Fn(Frames<Vec<u8>>) -> I,
 ) where
