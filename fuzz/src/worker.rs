@@ -1,6 +1,6 @@
 //! What comes to a worker, in all versions.
 //!
-//! Beside what [`records`] holds of all decoders: a command of MDP/0.1 or MDP/0.2 is
+//! Beside what `records` holds of all decoders: a command of MDP/0.1 or MDP/0.2 is
 //! written back to the very frames it was read from.
 
 use majordomo_protocol::worker::{Commands, FromBroker};
