@@ -16,6 +16,13 @@ fn regression(name: &str) -> Vec<u8> {
 #[derive(Debug, Deserialize)]
 struct Tree(#[expect(dead_code, reason = "it is only read")] Vec<Tree>);
 
+/// A field that it does not know is skipped, however deep its value is.
+#[derive(Debug, Deserialize)]
+struct Flat {
+    #[serde(default)]
+    _number: u8,
+}
+
 #[test]
 #[ignore = "JSON is read without the feature float_roundtrip of serde_json"]
 fn a_fraction_in_json_is_read_as_it_was_written() {
@@ -27,12 +34,17 @@ fn a_fraction_in_json_is_read_as_it_was_written() {
 #[test]
 #[ignore = "MessagePack is read to a depth of 1,024, for which the stack of a thread is too small"]
 fn a_value_too_deep_in_messagepack_is_refused() {
-    for name in ["msgpack-deep-lists", "msgpack-deep-lists-that-claim-much"] {
-        // In a thread of the usual 2 MiB, as every handler has; beyond it the process dies.
+    // In a thread of the usual 2 MiB, as every handler has; beyond it the process dies.
+    let refused = |read: fn(&[u8]) -> bool, name| {
         let data = regression(name);
-        let read = std::thread::spawn(move || Codec::MsgPack.read::<serde_json::Value>(&data));
-        assert!(read.join().expect("no panic").is_err(), "{name}");
-    }
+        let thread = std::thread::spawn(move || read(&data));
+        assert!(thread.join().expect("no panic"), "{name}");
+    };
+    let value = |data: &[u8]| Codec::MsgPack.read::<serde_json::Value>(data).is_err();
+    refused(value, "msgpack-deep-lists");
+    refused(value, "msgpack-deep-lists-that-claim-much");
+    let flat = |data: &[u8]| Codec::MsgPack.read::<Flat>(data).is_err();
+    refused(flat, "msgpack-deep-unknown-field");
 }
 
 #[test]
