@@ -4,11 +4,12 @@
 use std::fs;
 use std::path::Path;
 
+use majordomo_broker::config::Config;
 use majordomo_protocol::payload::Codec;
 use serde::Deserialize;
 
 fn regression(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions/payload");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions");
     fs::read(folder.join(name)).expect("a readable input")
 }
 
@@ -26,7 +27,7 @@ struct Flat {
 #[test]
 #[ignore = "JSON is read without the feature float_roundtrip of serde_json"]
 fn a_fraction_in_json_is_read_as_it_was_written() {
-    let json = regression("json-fraction");
+    let json = regression("payload/json-fraction");
     let value: f64 = Codec::Json.read(&json).expect("a number");
     assert_eq!(Codec::Json.write(&value).expect("a number"), json);
 }
@@ -41,16 +42,16 @@ fn a_value_too_deep_in_messagepack_is_refused() {
         assert!(thread.join().expect("no panic"), "{name}");
     };
     let value = |data: &[u8]| Codec::MsgPack.read::<serde_json::Value>(data).is_err();
-    refused(value, "msgpack-deep-lists");
-    refused(value, "msgpack-deep-lists-that-claim-much");
+    refused(value, "payload/msgpack-deep-lists");
+    refused(value, "payload/msgpack-deep-lists-that-claim-much");
     let flat = |data: &[u8]| Codec::MsgPack.read::<Flat>(data).is_err();
-    refused(flat, "msgpack-deep-unknown-field");
+    refused(flat, "payload/msgpack-deep-unknown-field");
 }
 
 #[test]
 #[ignore = "each list in a list takes a megabyte for what it claims to hold, 1,024 deep"]
 fn lists_that_claim_much_take_little_memory() {
-    let data = regression("msgpack-deep-lists-that-claim-much");
+    let data = regression("payload/msgpack-deep-lists-that-claim-much");
     let read = || {
         let taken = allocation_counter::measure(|| {
             assert!(Codec::MsgPack.read::<Tree>(&data).is_err());
@@ -63,4 +64,13 @@ fn lists_that_claim_much_take_little_memory() {
         thread.spawn_scoped(scope, read).expect("a thread").join().expect("no panic")
     });
     assert!(bytes <= 200 << 20, "{bytes} bytes for a body of {}", data.len());
+}
+
+#[test]
+#[ignore = "an unknown key is printed as it is, with what ends a line or drives a terminal"]
+fn an_unknown_key_is_told_on_one_line() {
+    let text = regression("config/unknown-key-of-two-lines");
+    let text = String::from_utf8(text).expect("UTF-8");
+    let error = Config::builder().toml("a.toml", &text).build().expect_err("an unknown key");
+    assert!(!error.to_string().contains(char::is_control), "{error}");
 }
