@@ -20,6 +20,11 @@ pub enum Codec {
     MsgPack,
 }
 
+/// How deep the values of a body may lie in each other: as deep as in JSON, which
+/// serde_json bounds. A thread's stack is not too small for that.
+#[cfg(feature = "msgpack")]
+const DEPTH_MAX: usize = 128;
+
 impl Codec {
     /// What metadata says of it under the key `content-type`.
     pub fn content_type(self) -> &'static str {
@@ -80,6 +85,7 @@ impl Codec {
             Codec::MsgPack => {
                 let mut rest = bytes;
                 let mut reader = rmp_serde::Deserializer::new(&mut rest);
+                reader.set_max_depth(DEPTH_MAX);
                 let value = serde_path_to_error::deserialize(&mut reader)
                     .map_err(|error| PayloadError::at(error.path(), error.inner()))?;
                 match rest.len() {
@@ -124,7 +130,7 @@ impl PayloadError {
 
     fn at(path: &serde_path_to_error::Path, reason: impl fmt::Display) -> Self {
         // The path of the whole value is a dot.
-        let field = Some(path.to_string()).filter(|path| path != ".");
+        let field = Some(path.to_string()).filter(|path| path != "." && !path.is_empty());
         PayloadError { field, reason: reason.to_string() }
     }
 

@@ -42,7 +42,7 @@ impl fmt::Display for Origin {
 #[non_exhaustive]
 pub enum ConfigError {
     /// There is no such key. Remove or correct it.
-    #[error("{origin}: unknown key {key}{}", suggestion(*nearest))]
+    #[error("{origin}: unknown key {}{}", key.escape_debug(), suggestion(*nearest))]
     UnknownKey {
         /// Where it stands.
         origin: Origin,
