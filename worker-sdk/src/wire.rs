@@ -371,12 +371,23 @@ mod tests {
     #[test]
     fn what_is_written_leaves_in_one_message() {
         batching(|wire, received| {
-            for _ in 0..1000 {
+            for _ in 0..BATCH_RECORDS_MAX - 1 {
                 wire.write(ToBroker::Heartbeat, None).unwrap();
             }
             assert!(wire.is_gathering() && received().is_empty());
             wire.flush().unwrap();
-            assert_eq!(received(), [(6 + 1000 * 10, 1)]);
+            assert_eq!(received(), [(6 + 127 * 10, 1)]);
+        });
+    }
+
+    #[test]
+    fn a_batch_of_many_commands_leaves_by_itself() {
+        batching(|wire, received| {
+            for _ in 0..2 * BATCH_RECORDS_MAX {
+                wire.write(ToBroker::Heartbeat, None).unwrap();
+            }
+            assert!(!wire.is_gathering());
+            assert_eq!(received(), [(6 + 128 * 10, 1); 2]);
         });
     }
 

@@ -114,17 +114,17 @@ fn it_registers_once_with_its_capacity_and_what_it_says_of_itself() {
 #[test]
 fn inline_answers_to_one_message_leave_in_one_message() {
     let mut router = Router::new();
-    let worker = start(router.worker().serve(Service::new("echo", echo).concurrency(500).inline()));
+    let worker = start(router.worker().serve(Service::new("echo", echo).concurrency(100).inline()));
     let place = router.ready();
     router.messages = 0;
-    for round in 0..10 {
-        let numbers = round * 500..(round + 1) * 500;
+    for round in 0..50 {
+        let numbers = round * 100..(round + 1) * 100;
         router.say(&place, numbers.clone().map(|number| request(number, number.to_string())));
         for number in numbers {
             assert_eq!(router.said(), final_(number, number.to_string()));
         }
     }
-    assert_eq!(router.messages, 10);
+    assert_eq!(router.messages, 50);
     until("counted", || worker.counts().answers == 5000);
 }
 
