@@ -84,7 +84,8 @@ impl<B: Payload> Engine<B> {
         assert_eq!(self.workers.len(), self.worker_keys.len());
         for (key, worker) in &self.workers {
             assert_eq!(self.worker_keys.get(&worker.peer), Some(&key));
-            assert!(self.deadlines.contains(worker.due, Due::Worker(key)));
+            let entry = self.deadlines.get(worker.deadline);
+            assert!(entry.is_some_and(|(_, due)| due == Due::Worker(key)));
             assert!(worker.tasks.len() <= worker.capacity, "more tasks than capacity");
             for task in worker.tasks.keys(&mut self.requests) {
                 let request = &self.requests[task];
@@ -108,20 +109,26 @@ impl<B: Payload> Engine<B> {
             match request.state {
                 RequestState::Waiting { expires, .. } => {
                     (waiting, due) = (waiting + 1, due + 1);
-                    assert!(self.deadlines.contains(expires, Due::Request(key)));
+                    assert_eq!(
+                        self.deadlines.get(request.deadline),
+                        Some((expires, Due::Request(key)))
+                    );
                     assert!(matches!(request.reply, Reply::None), "a waiting request has a reply");
                     assert_eq!(self.shutdown, Shutdown::No, "a request waits while shutting down");
                 }
                 RequestState::Abandoned { .. } => {
                     let holds = request.body.is_some() || !request.metadata.is_empty();
                     assert!(request.bytes == 0 && !holds, "an abandoned request holds bytes");
-                    assert!(request.end_by.is_none());
+                    assert_eq!(self.deadlines.get(request.deadline), None);
                 }
                 RequestState::Running { .. } => {
                     assert!(request.attempt <= self.settings.attempts_max);
                     if let Some(end) = request.end_by {
                         due += 1;
-                        assert!(self.deadlines.contains(end, Due::Request(key)));
+                        assert_eq!(
+                            self.deadlines.get(request.deadline),
+                            Some((end, Due::Request(key)))
+                        );
                     }
                 }
             }

@@ -4,7 +4,6 @@
 use majordomo_protocol::{ClientAddress, Metadata, PeerId, Reason, ServiceName, Version, worker};
 
 use super::answers::Outcome;
-use super::deadline::Due;
 use super::request::{Answer, Redelivery, Reply, Request, RequestKey, RequestState};
 use super::requests::Place;
 use super::shutdown::Shutdown;
@@ -19,9 +18,7 @@ impl<B: Payload> Engine<B> {
             self.forget_request(key);
             return;
         }
-        if let Some(end) = request.end_by {
-            self.deadlines.remove(end, Due::Request(key));
-        }
+        self.deadlines.remove(request.deadline);
         self.counters.requests_returned += 1;
         let dropped = match request.reply {
             _ if self.shutdown != Shutdown::No => Some(Dropped::Stopping),
@@ -49,9 +46,7 @@ impl<B: Payload> Engine<B> {
         let request = &mut self.requests[key];
         let RequestState::Running { worker } = request.state else { return };
         request.state = RequestState::Abandoned { worker, reason };
-        if let Some(end) = request.end_by.take() {
-            self.deadlines.remove(end, Due::Request(key));
-        }
+        self.deadlines.remove(request.deadline);
         self.bytes -= std::mem::take(&mut request.bytes);
         request.body = None;
         request.metadata = Metadata::default();

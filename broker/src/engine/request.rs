@@ -5,6 +5,7 @@ use std::time::Instant;
 use majordomo_protocol::{ClientAddress, Metadata};
 use slotmap::{Key, KeyData};
 
+use super::deadline::DeadlineKey;
 use super::event::{Caller, Dropped, Gone};
 use super::ids::AnswerNumber;
 use super::list::{Linked, Links};
@@ -61,6 +62,8 @@ pub(super) struct Request<B> {
     /// Why it lost the workers it had; at most `attempts_max`.
     pub(super) losses: Vec<Gone>,
     pub(super) state: RequestState,
+    /// Its entry among the deadlines: until when it waits, or runs.
+    pub(super) deadline: DeadlineKey,
     /// Its answer, once it has one that is kept.
     pub(super) answered: Option<AnswerNumber>,
     /// What has come of its reply before the final part.
@@ -85,7 +88,7 @@ pub(super) enum Redelivery {
 #[derive(Debug)]
 pub(super) enum RequestState {
     Waiting {
-        /// Its entry among the deadlines.
+        /// Until when.
         expires: Instant,
         /// The turn it stands in; `None` when it was returned by a lost worker and
         /// stands before all turns.

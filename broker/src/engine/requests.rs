@@ -6,7 +6,7 @@ use majordomo_protocol::{
     ClientAddress, PeerId, RequestId, ServiceName, Task, Terms, client, worker,
 };
 
-use super::deadline::Due;
+use super::deadline::{DeadlineKey, Due};
 use super::ending::dropped_outcome;
 use super::ids::Known;
 use super::list::Links;
@@ -23,13 +23,6 @@ pub(super) enum Place {
     Back,
     /// Before all turns: it was running.
     Front,
-}
-
-/// Whether the expiry of a waiting request is still among the deadlines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Expiry {
-    Ahead,
-    Passed,
 }
 
 impl<B: Payload> Engine<B> {
@@ -88,6 +81,7 @@ impl<B: Payload> Engine<B> {
             handed_out: 0,
             losses: Vec::new(),
             answered: None,
+            deadline: DeadlineKey::default(),
             // Overwritten at once by `dispatch` or `wait`.
             state: RequestState::Waiting { expires: self.now, turn: None },
             reply: Reply::None,
@@ -136,7 +130,7 @@ impl<B: Payload> Engine<B> {
         let Some(Known::UnderWay(key)) = self.ids.get(&id) else { return };
         match self.requests[key].state {
             RequestState::Waiting { .. } => {
-                self.take_waiting(key, Expiry::Ahead);
+                self.take_waiting(key);
                 self.drop_request(key, Dropped::Cancelled);
             }
             _ => self.end_running(key, Dropped::Cancelled),
@@ -203,35 +197,29 @@ impl<B: Payload> Engine<B> {
         let expiry = self.now + self.settings.request_expiry;
         let expires =
             [request.start_by, request.end_by].into_iter().flatten().fold(expiry, Instant::min);
-        self.deadlines.insert(expires, Due::Request(key));
+        request.deadline = self.deadlines.insert(expires, Due::Request(key));
         request.state = RequestState::Waiting { expires, turn };
         request.body.iter_mut().for_each(B::detach);
         request.caller.envelope.iter_mut().for_each(|envelope| envelope.detach());
     }
 
     /// Takes a waiting request out of the queue of its service.
-    pub(super) fn take_waiting(&mut self, key: RequestKey, expiry: Expiry) {
+    pub(super) fn take_waiting(&mut self, key: RequestKey) {
         let request = &self.requests[key];
-        let RequestState::Waiting { expires, turn } = request.state else { return };
+        let RequestState::Waiting { turn, .. } = request.state else { return };
+        self.deadlines.remove(request.deadline);
         let line = &mut self.services[request.service].waiting;
         self.turns.remove(line, &mut self.requests, key, turn);
-        if expiry == Expiry::Ahead {
-            self.deadlines.remove(expires, Due::Request(key));
-        }
     }
 
     /// Its time is up: waiting or running.
     pub(super) fn expire(&mut self, key: RequestKey) {
         match self.requests[key].state {
             RequestState::Waiting { .. } => {
-                self.take_waiting(key, Expiry::Passed);
+                self.take_waiting(key);
                 self.drop_request(key, self.expiry_reason(key));
             }
-            // Its entry among the deadlines is gone already.
-            _ => {
-                self.requests[key].end_by = None;
-                self.end_running(key, Dropped::TimedOut);
-            }
+            _ => self.end_running(key, Dropped::TimedOut),
         }
     }
 
@@ -253,11 +241,11 @@ impl<B: Payload> Engine<B> {
             if let RequestState::Waiting { expires, .. } = self.requests[key].state {
                 if expires <= self.now {
                     // Nobody has looked at the time yet. It costs its client no turn.
-                    self.take_waiting(key, Expiry::Ahead);
+                    self.take_waiting(key);
                     self.drop_request(key, self.expiry_reason(key));
                     continue;
                 }
-                self.deadlines.remove(expires, Due::Request(key));
+                self.deadlines.remove(self.requests[key].deadline);
             }
             let line = &mut self.services[service_key].waiting;
             self.turns.pop(line, &mut self.requests);
@@ -287,7 +275,7 @@ impl<B: Payload> Engine<B> {
             }));
         }
         if let Some(end) = request.end_by {
-            self.deadlines.insert(end, Due::Request(key));
+            request.deadline = self.deadlines.insert(end, Due::Request(key));
         }
         let task = Task {
             timeout: request.end_by.map(|end| end.saturating_duration_since(self.now)),

@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use super::request::{Request, RequestState};
-use super::requests::Expiry;
 use super::worker::Worker;
 use super::{Action, Dropped, Engine, Gone, Payload};
 
@@ -29,7 +28,7 @@ impl<B: Payload> Engine<B> {
             |(_, request): &(_, &Request<B>)| matches!(request.state, RequestState::Waiting { .. });
         let waiting: Vec<_> = self.requests.iter().filter(waiting).map(|(key, _)| key).collect();
         for key in waiting {
-            self.take_waiting(key, Expiry::Ahead);
+            self.take_waiting(key);
             self.drop_request(key, Dropped::Stopping);
         }
         let idle = |(_, worker): &(_, &Worker)| worker.tasks.is_empty();

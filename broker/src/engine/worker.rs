@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use majordomo_protocol::{Metadata, PeerId, Version};
 
+use super::deadline::DeadlineKey;
 use super::list::{Linked, Links, List};
 use super::request::RequestKey;
 use super::service::ServiceKey;
@@ -36,7 +37,7 @@ pub(super) struct Worker {
     /// When it was last told anything.
     pub(super) told_at: Instant,
     /// Its entry among the deadlines.
-    pub(super) due: Instant,
+    pub(super) deadline: DeadlineKey,
     /// Requests it has answered.
     pub(super) answered: u64,
     /// Neighbours in the list of free workers of its service; only while it is free.

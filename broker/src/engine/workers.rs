@@ -8,7 +8,7 @@ use majordomo_protocol::{
 };
 
 use super::answers::Outcome;
-use super::deadline::Due;
+use super::deadline::{DeadlineKey, Due};
 use super::list::{Links, List};
 use super::request::{Reply, RequestKey, RequestState};
 use super::shutdown::Shutdown;
@@ -120,13 +120,13 @@ impl<B: Payload> Engine<B> {
             registered_at: self.now,
             heard_at: self.now,
             told_at: self.now,
-            due,
+            deadline: DeadlineKey::default(),
             answered: 0,
             links: Links::default(),
         });
         self.bytes += bytes;
         self.worker_keys.insert(peer.clone(), key);
-        self.deadlines.insert(due, Due::Worker(key));
+        self.workers[key].deadline = self.deadlines.insert(due, Due::Worker(key));
         self.services.worker_came(service_key);
         self.services[service_key].free.push_back(&mut self.workers, key);
         self.counters.workers_registered += 1;
@@ -262,9 +262,7 @@ impl<B: Payload> Engine<B> {
             self.forget_request(key);
             return;
         }
-        if let Some(end) = request.end_by {
-            self.deadlines.remove(end, Due::Request(key));
-        }
+        self.deadlines.remove(request.deadline);
         if matches!(request.reply, Reply::Overflowed) {
             return self.drop_request(key, Dropped::PartialBytesMax);
         }
@@ -321,11 +319,7 @@ impl<B: Payload> Engine<B> {
         let worker = &mut self.workers[key];
         let lost_at = worker.lost_at(self.resumed);
         match worker.attention(now, heard_until, lost_at) {
-            Attention::Lost => {
-                // `lose` expects an entry among the deadlines.
-                self.deadlines.insert(worker.due, Due::Worker(key));
-                return self.lose(key, Gone::Silent);
-            }
+            Attention::Lost => return self.lose(key, Gone::Silent),
             Attention::Beat => {
                 worker.told_at = now;
                 self.actions.push_back(Action::ToWorker {
@@ -338,8 +332,8 @@ impl<B: Payload> Engine<B> {
         }
         // Later than now, or it would be due again within this call.
         let next = lost_at.min(worker.told_at + worker.heartbeat_interval);
-        worker.due = next.max(now + Duration::from_nanos(1));
-        self.deadlines.insert(worker.due, Due::Worker(key));
+        let next = next.max(now + Duration::from_nanos(1));
+        worker.deadline = self.deadlines.insert(next, Due::Worker(key));
     }
 
     pub(super) fn invalid(&mut self, peer: &PeerId, fault: Fault) {
@@ -369,7 +363,7 @@ impl<B: Payload> Engine<B> {
         let Some(mut worker) = self.workers.remove(key) else { return };
         self.bytes -= worker.metadata.as_bytes().len();
         self.worker_keys.remove(&worker.peer);
-        self.deadlines.remove(worker.due, Due::Worker(key));
+        self.deadlines.remove(worker.deadline);
         self.services.worker_went(service_key, worker.intake);
         *self.counters.gone(reason) += 1;
         self.note(Note::WorkerGone {
