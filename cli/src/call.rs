@@ -57,7 +57,9 @@ fn ask(
     loop {
         let submitted = client.submit_with(call.service.as_str(), body.clone(), &options)?;
         let mut replies = submitted.replies().peekable();
-        let is_missing = matches!(replies.peek(), Some(Err(CallError::NoWorker { .. })));
+        let missing =
+            |reply: &_| matches!(reply, Err(CallError::NoWorker { may_have_run: false, .. }));
+        let is_missing = replies.peek().is_some_and(missing);
         if !is_missing || call.wait || looks == 0 {
             return Ok(replies);
         }

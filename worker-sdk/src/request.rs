@@ -10,10 +10,7 @@ use crate::cancellation::Cancellation;
 use crate::error::PartialError;
 use crate::handler::HandlerError;
 use crate::stop::StopSignal;
-use crate::task::{OpenRequest, Task};
-
-/// The most frames of a body in MDP/1.0.
-const FRAMES_MAX: usize = u16::MAX as usize;
+use crate::task::{FRAMES_MAX, OpenRequest, Task};
 
 /// A client's request, as a handler gets it.
 pub struct Request {

@@ -21,6 +21,9 @@ use crate::stop::{Asked, Control};
 /// handler that is further ahead blocks.
 const PARTS_WAITING_MAX: usize = 8;
 
+/// Frames of a body that a record of MDP/1.0 can carry.
+pub(crate) const FRAMES_MAX: usize = u16::MAX as usize;
+
 /// One step of an answer, on its way to the I/O thread.
 pub(crate) enum Part {
     Partial(Body),
@@ -190,7 +193,19 @@ impl Task {
             Version::V1_0 => {
                 let end = text.floor_char_boundary(FAILURE_TEXT_BYTES_MAX);
                 let reason = Reason { code, text: text[..end].to_owned() };
-                Part::Error(reason, error.details.unwrap_or_else(|| Body::from("")))
+                let details = error.details.filter(|details| {
+                    let fits = details.size() <= self.outbox().reply_bytes_max
+                        && details.frames().len() <= FRAMES_MAX;
+                    if !fits {
+                        let (bytes, frames) = (details.size(), details.frames().len());
+                        log::warn!(
+                            service, client:% = client, bytes, frames;
+                            "the details of an error are too large, and left out"
+                        );
+                    }
+                    fits
+                });
+                Part::Error(reason, details.unwrap_or_else(|| Body::from("")))
             }
         }
     }

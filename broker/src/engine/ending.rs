@@ -150,7 +150,9 @@ impl<B: Payload> Engine<B> {
             }
             self.end_running(key, Dropped::PartialUnsent);
         }
-        self.note(Note::ReplyUnsent { client });
+        if answers > 0 {
+            self.note(Note::ReplyUnsent { client });
+        }
     }
 }
 

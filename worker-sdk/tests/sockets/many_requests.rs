@@ -363,6 +363,26 @@ fn a_lost_broker_cancels_drops_late_answers_and_sees_it_again_when_none_runs() {
 }
 
 #[test]
+fn an_error_whose_details_do_not_fit_is_sent_without_them() {
+    let mut router = Router::new();
+    let details = |request: &Request| match request.body().to_bytes()[..] {
+        [b'f', ..] => Body::from(vec![vec![]; 70_000]),
+        _ => Body::from(vec![0; 101]),
+    };
+    let fails = move |request: Request| -> Result<Body, HandlerError> {
+        Err(HandlerError::new(500, "no").details(details(&request)))
+    };
+    let worker = router.worker().reply_bytes_max(100);
+    let _worker = start(worker.serve(Service::new("fails", fails)));
+    let place = router.ready();
+    for (number, body) in [(1, "frames"), (2, "bytes")] {
+        router.say(&place, [request(number, body)]);
+        let ToBroker::Error { reason, details, .. } = router.said() else { panic!("an ERROR") };
+        assert_eq!((reason.text.as_str(), details), ("no", Body::from("")));
+    }
+}
+
+#[test]
 fn an_invalid_record_ends_the_connection_and_what_stood_before_it_counts() {
     let mut router = Router::new();
     let worker = start(router.worker().serve(Service::new("echo", echo).inline()));

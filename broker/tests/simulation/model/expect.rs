@@ -68,7 +68,7 @@ impl Model {
             }
             Event::ClientUnreachable { client, answers, parts } => {
                 self.counters.replies_unsent += answers;
-                self.expected.unsent = Some(client.clone());
+                self.expected.unsent = (*answers > 0).then(|| client.clone());
                 for (number, request) in &mut self.requests {
                     let lost = request.id.as_ref().is_some_and(|id| parts.contains(id));
                     let is_asked_for = request.caller.peer == *client && request.wanted;
