@@ -413,9 +413,8 @@ impl<T: Clone> Dialog<T> {
         let exhausted = call.tries >= call.request.tries
             || call.parts > 0
             || call.workerless >= brokers
-            || (call.request.once
-                && matches!(failure, Failure::Cut | Failure::Left)
-                && call.may_have_run());
+            // An answer that says it did not run may be one to an earlier try.
+            || (call.request.once && call.may_have_run() && !matches!(failure, Failure::TimedOut));
         if exhausted {
             let error = call.failed(failure, &self.settings.endpoints);
             return self.end(key, Err(error));
