@@ -1,9 +1,10 @@
 //! A broker: the engine, and around it what the server does, without a socket. One turn
 //! is one round of the server's loop: read, feed, look at the time, send.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use majordomo_broker::engine::{Action, Caller, Engine, Event, Fault, Question, Settings};
+use majordomo_broker::engine::{Action, Caller, Engine, Event, Fault, Note, Question, Settings};
 use majordomo_protocol::{
     Batch, Body, ClientAddress, Frames, Inexpressible, Message, PeerId, Version, client, worker,
 };
@@ -26,12 +27,18 @@ struct Parcel {
     peer: PeerId,
     recipient: Recipient,
     batch: Batch<Vec<u8>>,
+    /// To a client: how many answers are in it.
+    answers: u64,
+    /// The task ids of the PARTIALs to a client, of the REQUESTs to a worker.
+    tasks: Vec<ClientAddress>,
 }
 
 /// The process that is there while a broker is up.
 struct Running {
     engine: Engine<Body>,
     ledger: Ledger,
+    /// What the engine wants done, and is not done yet.
+    actions: VecDeque<Action<Body>>,
     outbox: Vec<Parcel>,
     caught_up_at: Instant,
     stopped: bool,
@@ -92,6 +99,8 @@ impl Broker {
     pub fn due(&self, nature: &Nature) -> Option<Instant> {
         let due = match &self.running {
             None => self.starts_at,
+            // It was told to stop between two turns.
+            Some(running) if running.stopped || !running.outbox.is_empty() => Some(nature.now),
             Some(running) => {
                 let timeout = running.engine.poll_timeout();
                 timeout.into_iter().chain(nature.net.broker_due(self.index)).min()
@@ -130,12 +139,12 @@ impl Broker {
             surely.map_or(running.caught_up_at, |surely| surely.max(running.caught_up_at));
         running.engine.handle_timeout(now, heard_until);
         running.ledger.begin(now);
-        let mut actions = Vec::new();
-        running.take_actions(&mut actions);
+        running.take_actions();
         // A request that is given back below may be past its time: the next turn, which
         // follows at once, ends it.
         running.ledger.check_time(heard_until, running.engine.poll_timeout());
-        running.act(actions, self, nature);
+        running.act(self, nature);
+        running.send_outbox(self, nature);
         if !running.stopped {
             self.running = Some(running);
         } else {
@@ -155,6 +164,7 @@ impl Broker {
         self.running = Some(Running {
             engine: Engine::new(settings.clone(), now),
             ledger: Ledger::new(settings, nature.book.remembers, now),
+            actions: VecDeque::new(),
             outbox: Vec::new(),
             caught_up_at: now,
             stopped: false,
@@ -177,10 +187,9 @@ impl Broker {
             nature.tell(|| {
                 format!("b{} is told to stop{}", self.index, if at_once { " now" } else { "" })
             });
-            let mut actions = Vec::new();
             let event = if at_once { Event::StopNow } else { Event::Stop };
-            running.feed(event, nature.now, &mut actions);
-            running.act(actions, self, nature);
+            running.feed(event, nature.now);
+            running.act(self, nature);
             self.running = Some(running);
         }
     }
@@ -205,17 +214,17 @@ impl Broker {
 
 impl Running {
     /// Tells the ledger, then the engine, and takes what it wants done.
-    fn feed(&mut self, event: Event<Body>, now: Instant, actions: &mut Vec<Action<Body>>) {
+    fn feed(&mut self, event: Event<Body>, now: Instant) {
         self.ledger.event(&event, now);
         self.engine.handle(event, now);
-        self.take_actions(actions);
+        self.take_actions();
     }
 
-    fn take_actions(&mut self, actions: &mut Vec<Action<Body>>) {
+    fn take_actions(&mut self) {
         self.engine.check_invariants();
         while let Some(action) = self.engine.poll_action() {
             self.ledger.action(&action, &self.engine);
-            actions.push(action);
+            self.actions.push_back(action);
         }
         self.ledger.check();
     }
@@ -224,49 +233,54 @@ impl Running {
     /// left.
     fn read(&mut self, broker: &mut Broker, nature: &mut Nature) -> bool {
         let now = nature.now;
-        let mut actions = Vec::new();
-        let mut caught_up = false;
         for _ in 0..broker.drain_max {
             let readable = nature.net.readable(broker.index, now);
-            let Some(link) = nature.rng.choice(readable) else {
-                caught_up = true;
-                break;
-            };
-            let Some((peer, frames)) = nature.net.receive_up(link, now) else { break };
+            let Some(link) = nature.rng.choice(readable) else { return true };
+            let Some((peer, frames)) = nature.net.receive_up(link, now) else { return false };
             for message in Message::decode(Frames::new(frames)) {
                 let event = match message {
                     Ok(message) => event(&peer, message),
                     Err(_) => Event::Invalid { peer: peer.clone(), fault: Fault::Malformed },
                 };
                 nature.tell(|| format!("b{} <- {peer}: {}", broker.index, describe(&event)));
-                self.feed(event, now, &mut actions);
+                self.feed(event, now);
+                self.act(broker, nature);
             }
         }
-        self.act(actions, broker, nature);
-        caught_up
+        false
     }
 
-    /// Does all that the engine wants done.
-    fn act(&mut self, mut actions: Vec<Action<Body>>, broker: &mut Broker, nature: &mut Nature) {
-        loop {
-            for action in std::mem::take(&mut actions) {
-                match action {
-                    Action::ToClient { caller, command } => {
-                        self.tell_client(caller, command, broker, nature, &mut actions);
-                    }
-                    Action::ToWorker { worker, version, command } => {
-                        self.tell_worker(worker, version, command, broker, nature, &mut actions);
-                    }
-                    Action::Note(note) => nature.tell(|| format!("b{}    {note:?}", broker.index)),
-                    Action::Stopped => self.stopped = true,
+    /// Does all that the engine wants done. What is for peers of MDP/1.0 is in the outbox
+    /// then, but for what filled a message.
+    fn act(&mut self, broker: &mut Broker, nature: &mut Nature) {
+        while let Some(action) = self.actions.pop_front() {
+            match action {
+                Action::ToClient { caller, command, part_of } => {
+                    self.tell_client(caller, command, part_of, broker, nature);
                 }
+                Action::ToWorker { worker, version, command } => {
+                    self.tell_worker(worker, version, command, broker, nature);
+                }
+                Action::Note(note) => {
+                    nature.tell(|| format!("b{}    {note:?}", broker.index));
+                    if let Note::WorkerGone { worker, .. } = &note {
+                        let is_for =
+                            |it: &Parcel| it.peer == *worker && it.recipient == Recipient::Worker;
+                        self.outbox.retain(|parcel| !is_for(parcel));
+                    }
+                }
+                Action::Stopped => self.stopped = true,
             }
+        }
+    }
+
+    /// Sends all that is in the outbox, and what follows from that.
+    fn send_outbox(&mut self, broker: &mut Broker, nature: &mut Nature) {
+        while !self.outbox.is_empty() {
             for parcel in std::mem::take(&mut self.outbox) {
-                self.send_parcel(parcel, broker, nature, &mut actions);
+                self.send_parcel(parcel, broker, nature);
             }
-            if actions.is_empty() {
-                return;
-            }
+            self.act(broker, nature);
         }
     }
 
@@ -274,23 +288,30 @@ impl Running {
         &mut self,
         caller: Caller<Body>,
         command: client::FromBroker<Body>,
+        part_of: Option<ClientAddress>,
         broker: &mut Broker,
         nature: &mut Nature,
-        actions: &mut Vec<Action<Body>>,
     ) {
         let Caller { peer, version, envelope, .. } = caller;
         nature.tell(|| format!("b{} -> {peer}: {}", broker.index, words::to_client(&command)));
         if version >= Version::V1_0 {
-            let full = self.pack(peer, Recipient::Client, broker, |batch| command.write(batch));
-            return full.into_iter().for_each(|it| self.send_parcel(it, broker, nature, actions));
+            let is_answer = !matches!(command, client::FromBroker::Heartbeat { .. });
+            let full = self.pack(peer, Recipient::Client, broker, |parcel| {
+                parcel.answers += u64::from(is_answer);
+                parcel.tasks.extend(part_of);
+                command.write(&mut parcel.batch)
+            });
+            return full.into_iter().for_each(|it| self.send_parcel(it, broker, nature));
         }
-        let frames = command.encode(version, envelope.map_or_else(Vec::new, Body::into_frames));
+        let envelope = envelope.map_or_else(Vec::new, |envelope| envelope.into_frames());
+        let frames = command.encode(version, envelope);
         let frames = expressible(frames);
         let net = &mut nature.net;
         if net.send_down(broker.index, &peer, frames, nature.now, &mut nature.rng).is_err() {
             nature.tell(|| format!("b{} cannot reach {peer}", broker.index));
-            let event = Event::ClientUnreachable { client: peer, answers: 1 };
-            self.feed(event, nature.now, actions);
+            let parts = Vec::from_iter(part_of);
+            let event = Event::ClientUnreachable { client: peer, answers: 1, parts };
+            self.feed(event, nature.now);
         }
     }
 
@@ -301,18 +322,21 @@ impl Running {
         command: worker::FromBroker<Body>,
         broker: &mut Broker,
         nature: &mut Nature,
-        actions: &mut Vec<Action<Body>>,
     ) {
-        if let worker::FromBroker::Request { client, .. } = &command {
+        let request = task_of(&command);
+        if let Some(task) = &request {
             if !self.engine.is_registered(&peer) {
                 return;
             }
-            broker.task_ids.push(client.clone());
+            broker.task_ids.push(task.clone());
         }
         nature.tell(|| format!("b{} -> {peer}: {}", broker.index, words::to_worker(&command)));
         if version >= Version::V1_0 {
-            let full = self.pack(peer, Recipient::Worker, broker, |batch| command.write(batch));
-            return full.into_iter().for_each(|it| self.send_parcel(it, broker, nature, actions));
+            let full = self.pack(peer, Recipient::Worker, broker, |parcel| {
+                parcel.tasks.extend(request);
+                command.write(&mut parcel.batch)
+            });
+            return full.into_iter().for_each(|it| self.send_parcel(it, broker, nature));
         }
         if let worker::FromBroker::Cancel { .. } = command {
             must!(false, "an old worker gets no CANCEL", "{peer}");
@@ -321,8 +345,25 @@ impl Running {
         let net = &mut nature.net;
         if net.send_down(broker.index, &peer, frames, nature.now, &mut nature.rng).is_err() {
             nature.tell(|| format!("b{} cannot reach {peer}", broker.index));
-            self.feed(Event::WorkerUnreachable { worker: peer }, nature.now, actions);
+            self.worker_unreachable(peer, Vec::from_iter(request), nature);
         }
+    }
+
+    /// The server takes actions from its engine one by one, so for that engine a REQUEST
+    /// that is not done yet was not handed out. Here all are taken at once, for the
+    /// ledger to tell which event they are of; so the engine is told of these as well.
+    fn worker_unreachable(
+        &mut self,
+        worker: PeerId,
+        mut requests: Vec<ClientAddress>,
+        nature: &Nature,
+    ) {
+        let of_it = self.actions.iter().filter_map(|action| match action {
+            Action::ToWorker { worker: of, command, .. } if *of == worker => task_of(command),
+            _ => None,
+        });
+        requests.extend(of_it);
+        self.feed(Event::WorkerUnreachable { worker, requests }, nature.now);
     }
 
     /// Puts a command into the message for a peer, and gives that if it is full.
@@ -331,7 +372,7 @@ impl Running {
         peer: PeerId,
         recipient: Recipient,
         broker: &Broker,
-        write: impl FnOnce(&mut Batch<Vec<u8>>) -> Result<(), Inexpressible>,
+        write: impl FnOnce(&mut Parcel) -> Result<(), Inexpressible>,
     ) -> Option<Parcel> {
         let of = |parcel: &Parcel| parcel.peer == peer && parcel.recipient == recipient;
         let at = self.outbox.iter().position(of).unwrap_or_else(|| {
@@ -339,36 +380,37 @@ impl Running {
                 Recipient::Client => Batch::of_client(broker.inline_bytes_max),
                 Recipient::Worker => Batch::of_worker(broker.inline_bytes_max),
             };
-            self.outbox.push(Parcel { peer: peer.clone(), recipient, batch });
+            let (peer, tasks) = (peer.clone(), Vec::new());
+            self.outbox.push(Parcel { peer, recipient, batch, answers: 0, tasks });
             self.outbox.len() - 1
         });
-        let batch = &mut self.outbox[at].batch;
-        expressible(write(batch));
-        (batch.records() >= BATCH_RECORDS_MAX).then(|| self.outbox.remove(at))
+        let parcel = &mut self.outbox[at];
+        expressible(write(parcel));
+        (parcel.batch.records() >= BATCH_RECORDS_MAX).then(|| self.outbox.remove(at))
     }
 
-    fn send_parcel(
-        &mut self,
-        parcel: Parcel,
-        broker: &mut Broker,
-        nature: &mut Nature,
-        actions: &mut Vec<Action<Body>>,
-    ) {
-        let Parcel { peer, recipient, batch } = parcel;
-        let answers = batch.records() as u64;
+    fn send_parcel(&mut self, parcel: Parcel, broker: &mut Broker, nature: &mut Nature) {
+        let Parcel { peer, recipient, batch, answers, tasks } = parcel;
         let (net, frames) = (&mut nature.net, batch.into_frames());
         if net.send_down(broker.index, &peer, frames, nature.now, &mut nature.rng).is_ok() {
             return;
         }
         nature.tell(|| format!("b{} cannot reach {peer}", broker.index));
-        let event = match recipient {
-            Recipient::Client => Event::ClientUnreachable { client: peer, answers },
-            Recipient::Worker => {
-                self.outbox.retain(|of| of.peer != peer || of.recipient != Recipient::Worker);
-                Event::WorkerUnreachable { worker: peer }
+        match recipient {
+            Recipient::Client => {
+                let event = Event::ClientUnreachable { client: peer, answers, parts: tasks };
+                self.feed(event, nature.now);
             }
-        };
-        self.feed(event, nature.now, actions);
+            Recipient::Worker => self.worker_unreachable(peer, tasks, nature),
+        }
+    }
+}
+
+/// The task id of a REQUEST.
+fn task_of(command: &worker::FromBroker<Body>) -> Option<ClientAddress> {
+    match command {
+        worker::FromBroker::Request { client, .. } => Some(client.clone()),
+        _ => None,
     }
 }
 
@@ -390,15 +432,16 @@ fn event(peer: &PeerId, message: Message<Vec<u8>>) -> Event<Body> {
             Event::FromWorker { worker: peer, version, command }
         }
         Message::Client { version, envelope, command } => {
-            let envelope = (!envelope.is_empty()).then(|| Body::from_frames(envelope));
+            let envelope = (!envelope.is_empty()).then(|| Box::new(Body::from_frames(envelope)));
             let caller = Caller { peer, version, envelope, id: None };
-            if let client::ToBroker::Request { id, service, body, .. } = &command
+            if let client::ToBroker::Request { id, service, terms, body } = &command
                 && service.is_reserved()
             {
                 let asked = body.frames().first().map_or(&[][..], |frame| frame);
                 let question = Question::new(service, asked);
                 let caller = Caller { id: *id, ..caller };
-                return Event::Question { caller, service: service.clone(), question };
+                let (service, no_reply) = (service.clone(), terms.no_reply);
+                return Event::Question { caller, service, question, no_reply };
             }
             Event::FromClient { caller, command }
         }

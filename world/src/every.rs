@@ -283,6 +283,7 @@ fn settings() -> Settings {
         services_max: many,
         services_idle_max: many,
         workers_max: many,
+        worker_metadata_bytes_max: 1 << 20,
         clients_max: many,
         heartbeat_interval_min: Duration::from_millis(100),
         heartbeat_interval_max: Duration::from_secs(10),

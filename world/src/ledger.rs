@@ -45,6 +45,8 @@ struct Ask {
     parts_sent: bool,
     /// It has ended before, after a run.
     again: bool,
+    /// It has, and a worker still has it: how it ended.
+    taken: Option<Option<u16>>,
     /// It may have ended already.
     loose: bool,
     /// Turns of others since it could have had one.
@@ -71,7 +73,8 @@ struct Worker {
     silence: Duration,
     heard: Instant,
     told: Instant,
-    last_told: Option<ClientAddress>,
+    /// Tasks that it was given by the event that is told now.
+    new: Vec<ClientAddress>,
 }
 
 impl Worker {
@@ -90,8 +93,9 @@ pub struct Ledger {
     workers: BTreeMap<PeerId, Worker>,
     /// Who said DISCONNECT or was told to, and has said nothing since.
     parted: BTreeSet<PeerId>,
-    /// Requests that ended with an answer, after they ran.
-    ran: BTreeSet<RequestId>,
+    /// Requests that ended with an answer, after they ran, and the code of it if their
+    /// client was told one.
+    ran: BTreeMap<RequestId, Option<u16>>,
     /// Whether there is room to remember every answer.
     remembers: bool,
     arrivals: u64,
@@ -123,7 +127,7 @@ impl Ledger {
             tasks: HashMap::new(),
             workers: BTreeMap::new(),
             parted: BTreeSet::new(),
-            ran: BTreeSet::new(),
+            ran: BTreeMap::new(),
             remembers,
             arrivals: 0,
             resumed: None,
@@ -162,6 +166,7 @@ impl Ledger {
         self.now = now;
         (self.arriving, self.answering, self.offer) = (None, None, None);
         self.cancelling = None;
+        self.workers.values_mut().for_each(|worker| worker.new.clear());
         match event {
             Event::FromClient { caller, command } => match command {
                 client::ToBroker::Request { id, service, terms, body } => {
@@ -171,23 +176,49 @@ impl Ledger {
                 client::ToBroker::Cancel { id } => self.cancelling = Some(Key::Id(*id)),
                 client::ToBroker::Heartbeat => {}
             },
-            Event::Question { .. } => self.questions += 1,
+            Event::Question { no_reply, .. } => self.questions += usize::from(!no_reply),
             Event::FromWorker { worker, version, command } => {
                 self.worker_said(worker, *version, command);
             }
-            Event::WorkerUnreachable { worker } => {
-                let known = self.workers.get(worker);
-                if let Some(task) = known.and_then(|worker| worker.last_told.clone())
-                    && let Some(ask) = self.tasks.get(&task).and_then(|key| self.asks.get_mut(key))
-                    && ask.live.as_ref().is_some_and(|(holder, of)| holder == worker && *of == task)
-                {
-                    // It never got it.
-                    ask.attempts -= 1;
+            Event::WorkerUnreachable { worker, requests } => {
+                for task in requests {
+                    self.not_handed_out(worker, task);
                 }
             }
+            Event::ClientUnreachable { client, parts, .. } => self.parts_lost(client, parts),
             Event::Stop | Event::StopNow => self.stopping = true,
-            Event::Invalid { .. } | Event::ClientUnreachable { .. } => {}
+            Event::Invalid { .. } => {}
         }
+    }
+
+    /// A worker never got a task.
+    fn not_handed_out(&mut self, worker: &PeerId, task: &ClientAddress) {
+        if let Some(ask) = self.tasks.get(task).and_then(|key| self.asks.get_mut(key))
+            && ask.live.as_ref().is_some_and(|(holder, of)| holder == worker && of == task)
+        {
+            ask.attempts -= 1;
+        }
+    }
+
+    /// Parts of replies did not get to a client: it is told no more of these, in old
+    /// versions nothing at all.
+    fn parts_lost(&mut self, client: &PeerId, parts: &[ClientAddress]) {
+        for task in parts {
+            let Some(key @ Key::Plain(..)) = self.tasks.get(task) else { continue };
+            let Some(ask) = self.asks.get_mut(key) else { continue };
+            let runs = ask.live.as_ref().is_some_and(|(_, of)| of == task);
+            if runs && ask.parts_sent && ask.caller == *client {
+                ask.wanted = false;
+            }
+        }
+    }
+
+    /// How a request ended that a worker still has.
+    fn taken(&self, key: &Key) -> Option<Option<u16>> {
+        let Key::Id(id) = key else { return None };
+        let mut tasks = self.workers.values().flat_map(|worker| &worker.tasks);
+        let is_held = tasks.any(|task| self.tasks.get(task) == Some(key));
+        self.ran.get(id).copied().filter(|_| is_held)
     }
 
     fn asked(&mut self, caller: &Caller<Body>, service: &ServiceName, terms: &Terms, body: &Body) {
@@ -223,7 +254,8 @@ impl Ledger {
             return;
         }
         self.arrivals += 1;
-        let again = matches!(&key, Key::Id(id) if self.ran.contains(id));
+        let again = matches!(&key, Key::Id(id) if self.ran.contains_key(id));
+        let taken = self.taken(&key);
         let after = |time: Option<Duration>| time.map(|time| self.now + time);
         let ask = Ask {
             caller: caller.peer.clone(),
@@ -241,6 +273,7 @@ impl Ledger {
             returned: false,
             parts_sent: false,
             again,
+            taken,
             loose,
             overtaken: BTreeMap::new(),
         };
@@ -291,12 +324,13 @@ impl Ledger {
     pub fn begin(&mut self, now: Instant) {
         self.now = now;
         (self.arriving, self.answering, self.cancelling) = (None, None, None);
+        self.workers.values_mut().for_each(|worker| worker.new.clear());
     }
 
     /// After the engine was told: what it wants done, in order.
     pub fn action(&mut self, action: &Action<Body>, engine: &Engine<Body>) {
         match action {
-            Action::ToClient { caller, command } => self.client_told(caller, command),
+            Action::ToClient { caller, command, .. } => self.client_told(caller, command),
             Action::ToWorker { worker, command, .. } => self.worker_told(worker, command),
             Action::Note(note) => self.note(note, engine),
             Action::Stopped => {
@@ -306,13 +340,13 @@ impl Ledger {
     }
 
     fn client_told(&mut self, caller: &Caller<Body>, command: &client::FromBroker<Body>) {
-        let (answered, body, is_last) = match command {
+        let (answered, body, is_last, code) = match command {
             client::FromBroker::Heartbeat { .. } => return,
-            client::FromBroker::Partial { request, body } => (request.clone(), body, false),
-            client::FromBroker::Final { request, body } => (request.clone(), body, true),
+            client::FromBroker::Partial { request, body } => (request.clone(), body, false, None),
+            client::FromBroker::Final { request, body } => (request.clone(), body, true, None),
             client::FromBroker::Error { id, reason, details } => {
                 self.error(*id, reason.code);
-                (Answered::Id(*id), details, true)
+                (Answered::Id(*id), details, true, Some(reason.code))
             }
         };
         let word = body.frames().first().and_then(|frame| Word::read(frame));
@@ -355,21 +389,25 @@ impl Ledger {
                 ask.call
             );
         }
+        if let Some(ended) = ask.taken {
+            let same = is_last && code.is_some() && (ended.is_none() || ended == code);
+            must!(same, "what still runs ends in the same way again", "{ended:?} {command:?}");
+        }
         must!(word != Some(Word::Forged), "answers only what its worker answers", "{command:?}");
         if is_last {
-            self.ended(&key);
+            self.ended(&key, code);
         } else {
             ask.parts_sent = true;
         }
     }
 
     /// A request ends.
-    fn ended(&mut self, key: &Key) {
+    fn ended(&mut self, key: &Key, code: Option<u16>) {
         let Some(ask) = self.asks.remove(key) else { return };
         if let Key::Id(id) = key
-            && (ask.attempts > 0 || ask.again)
+            && ask.attempts > 0
         {
-            self.ran.insert(*id);
+            self.ran.insert(*id, code);
         }
     }
 
@@ -421,10 +459,10 @@ impl Ledger {
             must!(false, "commands go to workers", "{peer} gets {command:?}");
             return;
         };
-        (worker.told, worker.last_told) = (now, None);
+        worker.told = now;
         match command {
             worker::FromBroker::Request { client, task, body } => {
-                worker.last_told = Some(client.clone());
+                worker.new.push(client.clone());
                 self.dispatched(peer, client, task.timeout, task.attempt, body);
             }
             worker::FromBroker::Welcome(agreement) => {
@@ -484,6 +522,7 @@ impl Ledger {
         must!(ask.live.is_none(), "a request has one worker", "c{call}: {:?}, {peer}", ask.live);
         must!(!(ask.once && ask.attempts > 0), "once is dispatched once", "c{call}");
         must!(!(ask.parts_sent && ask.wanted), "no second run after a part", "c{call}");
+        must!(ask.taken.is_none(), "an id is with one worker", "c{call} as {task}");
         must!(
             !(ask.again && self.remembers),
             "nothing is answered and then dispatched",
@@ -565,7 +604,7 @@ impl Ledger {
                         silence: interval * liveness,
                         heard: self.now,
                         told: self.now,
-                        last_told: None,
+                        new: Vec::new(),
                     },
                 );
             }
@@ -604,6 +643,10 @@ impl Ledger {
             let silent = since + worker.silence <= now;
             must!(silent, "who is heard is not silent", "{peer} was heard {:?} ago", now - since);
         }
+        for task in &worker.new {
+            // It went in the same moment, before anything was sent.
+            self.not_handed_out(peer, task);
+        }
         for task in &worker.tasks {
             if let Some(ask) = self.tasks.get(task).and_then(|key| self.asks.get_mut(key))
                 && ask.live.as_ref().is_some_and(|(_, live)| live == task)
@@ -627,7 +670,7 @@ impl Ledger {
         let cancelled = || self.cancelling.take().filter(|_| drop.reason == Dropped::Cancelled);
         if let Some(key) = named.or_else(new).or_else(cancelled) {
             if self.asks.get(&key).is_some_and(|ask| self.is_mute(&key, ask)) {
-                self.ended(&key);
+                self.ended(&key, None);
             }
             return;
         }
@@ -637,7 +680,7 @@ impl Ledger {
         });
         let keys: Vec<_> = asks.map(|(key, _)| key.clone()).collect();
         match &keys[..] {
-            [key] if !self.odd.contains(&drop.client) => self.ended(key),
+            [key] if !self.odd.contains(&drop.client) => self.ended(key, None),
             // It is one of these, and from now on nothing is expected of any.
             keys => keys.iter().for_each(|key| {
                 if let Some(ask) = self.asks.get_mut(key) {
@@ -702,17 +745,18 @@ impl Ledger {
             // Its worker has answered; an old client may be told nothing.
             let silent = !ask.wanted || matches!(key, Key::Plain(..));
             must!(silent, "what its worker answers is answered", "c{}", ask.call);
-            self.ended(&key);
+            self.ended(&key, None);
         }
         if let Some(key) = self.arriving.take()
             && let Some(ask) = self.asks.get(&key)
             && ask.again
             && ask.live.is_none()
         {
-            let silent = !(ask.wanted && self.remembers);
+            let known = self.remembers || ask.taken.is_some();
+            let silent = !(ask.wanted && known);
             must!(silent, "an answer is repeated to who asks again", "c{}", ask.call);
-            if self.remembers {
-                self.ended(&key);
+            if known {
+                self.ended(&key, None);
             } else if !ask.wanted
                 && let Some(ask) = self.asks.get_mut(&key)
             {

@@ -295,11 +295,12 @@ impl Life {
         let is_question = service.is_reserved();
         let times = self.plan.times();
         let timeout = nature.up_to(times) + times / 20;
+        let no_reply = !calm && nature.one_in(8);
         let mut flag = |count| !is_question && nature.one_in(count);
         let order = Order {
             service,
             once: flag(5),
-            no_reply: !calm && flag(8),
+            no_reply,
             fail_fast: !calm && flag(6),
             start_within: (!calm && flag(6)).then_some(timeout / 2),
             timeout,

@@ -130,9 +130,7 @@ impl Plan {
         let clients = clients.collect();
         let manner = Manner {
             pause_max: ms(if faults.short_times { 800 } else { rng.u64(1..150) }),
-            // A refused message takes its parts with it, and the broker's engine is not
-            // told that: low limits and replies in parts do not go together.
-            parts_max: if faults.low_limits { 0 } else { rng.u32(..3) },
+            parts_max: rng.u32(..3),
             fails_one_in: if calm { 0 } else { 10 },
             padding_max: rng.usize(..40),
             by_hand: false,
@@ -172,6 +170,7 @@ fn settings(faults: Faults, remembers: bool, calm: bool, rng: &mut Rng) -> Setti
         services_max: 2 + limit(2, 100),
         services_idle_max: 1 + limit(2, 100),
         workers_max: 8 + limit(2, 100),
+        worker_metadata_bytes_max: 4_096,
         clients_max: 3 + limit(2, 100),
         answers_max: if remembers { 100_000 } else { limit(4, 10) - 1 },
         answers_bytes_max: if remembers { 1 << 30 } else { 60 * limit(4, 10) },

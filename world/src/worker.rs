@@ -39,6 +39,18 @@ struct Run {
     next_at: Instant,
     cancelled: bool,
     fails: bool,
+    /// It came by a socket that is closed: nobody waits for its answer.
+    is_former: bool,
+}
+
+impl Run {
+    /// Nobody wants its answer. Handlers look now and then; some never do.
+    fn cancel(&mut self, nature: &mut Nature) {
+        if nature.rng.bool() {
+            self.cancelled = true;
+            self.next_at = nature.now + Duration::from_millis(nature.rng.u64(..20));
+        }
+    }
 }
 
 /// A DEALER socket.
@@ -217,8 +229,9 @@ impl Worker {
         let Some(running) = &mut self.running else { return };
         let unbegun = running.runs.iter().position(|run| run.part == 0);
         let Some(at) = unbegun else { return };
-        let client = running.runs.remove(at).client;
-        self.told(Event::Unstarted { client }, nature, broker_is_up);
+        let Run { client, is_former, .. } = running.runs.remove(at);
+        let event = if is_former { Event::Freed } else { Event::Unstarted { client } };
+        self.told(event, nature, broker_is_up);
     }
 
     /// The handler of the oldest run does its next step.
@@ -287,11 +300,16 @@ impl Running {
         if !last {
             run.part += 1;
             run.next_at = nature.now + nature.up_to(manner.pause_max);
+            if run.is_former {
+                return;
+            }
             return self.handle(Event::Partial { client, body }, worker, nature);
         }
-        let (fails, cancelled) = (run.fails, run.cancelled);
+        let (fails, cancelled, is_former) = (run.fails, run.cancelled, run.is_former);
         self.runs.remove(at);
-        let event = if worker.registration.version >= Version::V1_0 && (fails || cancelled) {
+        let event = if is_former {
+            Event::Freed
+        } else if worker.registration.version >= Version::V1_0 && (fails || cancelled) {
             let code = if cancelled { 499 } else { 500 };
             let reason = Reason { code, text: "no luck".to_owned() };
             Event::Error { client, reason, details: Body::from("") }
@@ -312,15 +330,10 @@ impl Running {
                 Action::Send(command) => self.send(command, worker, nature),
                 Action::Run { client, body, .. } => self.begin(client, &body, worker, nature),
                 Action::Cancel { client } => {
-                    let run = self.runs.iter_mut().find(|run| run.client == client);
-                    // Handlers look now and then; some never do.
-                    if let Some(run) = run.filter(|_| !nature.rng.bool()) {
-                        run.cancelled = true;
-                        run.next_at = nature.now + Duration::from_millis(nature.rng.u64(..20));
+                    let of = |run: &&mut Run| run.client == client && !run.is_former;
+                    if let Some(run) = self.runs.iter_mut().find(of) {
+                        run.cancel(nature);
                     }
-                }
-                Action::Late { client } => {
-                    nature.tell(|| format!("w{}    the answer to {client} is late", worker.index));
                 }
                 Action::Close(reason) => self.close(reason, worker, nature),
             }
@@ -348,6 +361,7 @@ impl Running {
             next_at: nature.now + nature.up_to(manner.pause_max),
             cancelled: false,
             fails: manner.fails_one_in > 0 && nature.one_in(manner.fails_one_in),
+            is_former: false,
         });
     }
 
@@ -398,6 +412,10 @@ impl Running {
 
     fn close(&mut self, reason: CloseReason, worker: &Worker, nature: &mut Nature) {
         nature.tell(|| format!("w{}    closes its socket: {}", worker.index, reason.as_str()));
+        for run in self.runs.iter_mut().filter(|run| !run.is_former) {
+            run.is_former = true;
+            run.cancel(nature);
+        }
         if reason.flushes() {
             self.flush(worker, nature, false);
         }
@@ -408,13 +426,11 @@ impl Running {
     }
 
     fn check(&self, worker: &Worker) {
-        let (runs, capacity) = (self.runs.len(), usize::from(worker.registration.capacity));
-        must!(
-            runs <= capacity,
-            "a worker has at most its capacity",
-            "w{} runs {runs}",
-            worker.index
-        );
+        let (index, capacity) = (worker.index, usize::from(worker.registration.capacity));
+        let runs = self.runs.iter().filter(|run| !run.is_former).count();
+        must!(runs <= capacity, "a worker has at most its capacity", "w{index} runs {runs}");
+        let (all, counted) = (self.runs.len(), self.dialog.requests());
+        must!(all == counted, "a dialog counts what runs", "w{index} runs {all}, {counted}");
     }
 }
 
