@@ -29,9 +29,10 @@ pub struct Stranger {
     asked: Vec<CallId>,
     /// Tasks it has answered.
     answered: Vec<ClientAddress>,
-    /// Whether it answers what it does not have. Then it does not register, or it could
-    /// be given what it has just made up an answer to.
+    /// Whether it answers what it does not have.
     forges: bool,
+    /// Whether it said READY on this connection.
+    said_ready: bool,
 }
 
 impl Stranger {
@@ -48,6 +49,7 @@ impl Stranger {
             asked: Vec::new(),
             answered: Vec::new(),
             forges: nature.rng.bool(),
+            said_ready: false,
         }
     }
 
@@ -67,6 +69,7 @@ impl Stranger {
         let Some(link) = self.link else {
             let (net, rng) = (&mut nature.net, &mut nature.rng);
             let owner = Owner::Stranger(self.index);
+            self.said_ready = false;
             self.link = net.connect(owner, broker.index, self.identity.as_deref(), now, rng);
             return;
         };
@@ -190,6 +193,10 @@ impl Stranger {
         nature: &mut Nature,
     ) -> Vec<Frames> {
         let held = nature.rng.choice(broker.tasks_of(peer)).cloned();
+        // It may not be given what it has just made up an answer to: either it does not
+        // register, or its one place is taken.
+        let is_full = held.as_ref().is_some_and(|task| !self.answered.contains(task));
+        let may_forge = self.forges && (is_full || !self.said_ready);
         let command = match (nature.rng.u8(..12), held) {
             (0..=6, Some(task)) => {
                 let Some(call) = broker.call_of(&task) else { return Vec::new() };
@@ -205,15 +212,16 @@ impl Stranger {
                 let answers = (0..times).flat_map(|_| self.encode(answer.clone(), nature));
                 return answers.collect();
             }
-            (0..=3, _) if !self.forges => {
+            (0..=3, _) => {
                 let service = match nature.rng.u8(..10) {
                     0 => ServiceName::new("mmi.service").ok(),
                     _ => Some(service.clone()),
                 };
                 let Some(service) = service else { return Vec::new() };
                 let ms = Duration::from_millis(nature.rng.u64(1..800));
+                self.said_ready = true;
                 let offer = Offer {
-                    capacity: nature.rng.u16(..4),
+                    capacity: if self.forges { 1 } else { nature.rng.u16(..4) },
                     heartbeat: nature.rng.bool().then_some(ms),
                     liveness: nature.rng.u8(..4),
                     ..Offer::default()
@@ -223,10 +231,11 @@ impl Stranger {
             (4 | 5, _) => worker::ToBroker::Heartbeat,
             (6, _) => worker::ToBroker::Disconnect { reason: Reason::default() },
             (7, _) if self.version == Version::V1_0 => worker::ToBroker::Drain,
-            (kind, _) if self.forges => {
+            (kind, _) if may_forge => {
                 // A task of somebody else, or one that never was.
                 let made_up = ClientAddress::new(&nature.rng.u64(..).to_be_bytes());
-                let stolen = nature.rng.choice(&broker.task_ids).cloned();
+                let latest = broker.task_ids.iter().rev().take(8);
+                let stolen = nature.rng.choice(latest).cloned();
                 let client = stolen.unwrap_or(made_up);
                 if broker.tasks_of(peer).contains(&client) {
                     return Vec::new();
