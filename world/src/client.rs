@@ -1,18 +1,22 @@
 //! Clients: the SDK's two dialogs, and around them what their owners do, without a
 //! socket. A connection that breaks is replaced as a whole, as the SDK does it.
 
+pub mod plain;
+pub mod shared;
+
 use std::time::{Duration, Instant};
 
-use majordomo_client::dialog::{self, Delivery, Reply, Want};
-use majordomo_client::shared;
-use majordomo_client::{Body, CallError, Metadata, ServiceName, Version};
-use majordomo_protocol::Batch;
+use majordomo_client::dialog::{self, Delivery};
+use majordomo_client::shared as sdk;
+use majordomo_client::{Body, Metadata, ServiceName, Version};
 
+use self::plain::Plain;
+use self::shared::Shared;
 use crate::book::{End, Wish};
 use crate::must;
 use crate::nature::Nature;
 use crate::net::{LinkId, Owner};
-use crate::words::{self, CallId, Word};
+use crate::words::{CallId, Word};
 
 /// What a user asks for.
 #[derive(Clone, Debug)]
@@ -48,24 +52,6 @@ enum Wire {
         id: LinkId,
         told: bool,
     },
-}
-
-/// A client of MDP/1.0.
-pub struct Shared {
-    dialog: shared::Dialog<CallId>,
-    wires: Vec<Option<Wire>>,
-    batches: Vec<Option<Batch<Vec<u8>>>>,
-}
-
-/// A client of MDP/0.1 or MDP/0.2.
-pub struct Plain {
-    dialog: dialog::Dialog,
-    wire: Option<Wire>,
-    call: Option<CallId>,
-    in_parts: bool,
-    endpoints: Vec<String>,
-    /// How long a call may take.
-    longest: Duration,
 }
 
 /// The dialog of a client.
@@ -108,13 +94,13 @@ impl Client {
         let connect_timeout = Duration::from_millis(500);
         let kind = match version {
             Version::V1_0 => {
-                let settings = shared::Settings {
+                let settings = sdk::Settings {
                     endpoints,
                     connect_timeout,
                     heartbeat,
-                    ..shared::Settings::default()
+                    ..sdk::Settings::default()
                 };
-                let dialog = shared::Dialog::new(settings, seed).expect("possible settings");
+                let dialog = sdk::Dialog::new(settings, seed).expect("possible settings");
                 let (wires, batches) = (vec![None; brokers], vec![None; brokers]);
                 Kind::Shared(Box::new(Shared { dialog, wires, batches }))
             }
@@ -201,7 +187,7 @@ impl Client {
                 if order.padding > 20 {
                     metadata.push("trace", b"7").expect("it is short");
                 }
-                let request = shared::Request {
+                let request = sdk::Request {
                     service: order.service,
                     body,
                     timeout: order.timeout,
@@ -300,220 +286,4 @@ fn progress(wire: &Wire, nature: &Nature) -> Option<bool> {
             (link.open_at <= nature.now).then_some(true)
         }
     }
-}
-
-impl Shared {
-    fn turn(&mut self, index: usize, inline: usize, nature: &mut Nature, up: &[bool]) {
-        let now = nature.now;
-        for broker in 0..self.wires.len() {
-            self.read(index, broker, nature);
-        }
-        if self.dialog.poll_timeout().is_some_and(|due| due <= now) {
-            self.dialog.handle_timeout(now);
-            let next = self.dialog.poll_timeout();
-            must!(next.is_none_or(|next| next > now), "a dialog does what is due", "k{index}");
-        }
-        self.perform(index, inline, nature, up);
-        for (wire, batch) in self.wires.iter().zip(&mut self.batches) {
-            let batch = batch.take();
-            if let (Some(Wire::Link { id, .. }), Some(batch)) = (wire, batch) {
-                nature.net.send_up(*id, batch.into_frames(), now, &mut nature.rng);
-            }
-        }
-    }
-
-    fn read(&mut self, index: usize, broker: usize, nature: &mut Nature) {
-        let now = nature.now;
-        let Some(wire) = self.wires[broker] else { return };
-        match wire {
-            Wire::Link { id, told } => {
-                if !told && progress(&wire, nature) == Some(true) {
-                    self.wires[broker] = Some(Wire::Link { id, told: true });
-                    nature.tell(|| format!("k{index}    is connected to b{broker}"));
-                    self.dialog.handle(broker, shared::Event::Connected, now);
-                }
-                while let Some(frames) = nature.net.receive_down(id, now) {
-                    nature.tell(|| format!("k{index} <- b{broker}: {}", incoming(&frames)));
-                    self.dialog.handle(broker, shared::Event::Message(frames), now);
-                }
-                if nature.net.is_lost(id, now) {
-                    self.wires[broker] = None;
-                    self.batches[broker] = None;
-                    let event = if told { shared::Event::Lost } else { shared::Event::Refused };
-                    nature.tell(|| format!("k{index}    b{broker} is {event:?}"));
-                    self.dialog.handle(broker, event, now);
-                }
-            }
-            Wire::Refused(at) if at <= now => {
-                self.wires[broker] = None;
-                nature.tell(|| format!("k{index}    b{broker} refuses"));
-                self.dialog.handle(broker, shared::Event::Refused, now);
-            }
-            Wire::Refused(_) => {}
-        }
-    }
-
-    fn perform(&mut self, index: usize, inline: usize, nature: &mut Nature, up: &[bool]) {
-        while let Some(action) = self.dialog.poll_action() {
-            match action {
-                shared::Action::Connect { broker } => {
-                    self.drop_wire(broker, nature);
-                    self.wires[broker] = Some(connect(index, broker, nature, up));
-                }
-                shared::Action::Disconnect { broker, reason } => {
-                    nature.tell(|| format!("k{index}    leaves b{broker}: {reason}"));
-                    self.drop_wire(broker, nature);
-                }
-                shared::Action::Send { broker, command } => {
-                    nature.tell(|| {
-                        format!("k{index} -> b{broker}: {}", words::from_client(&command))
-                    });
-                    let new = || Batch::of_client(inline);
-                    let written = command.write(self.batches[broker].get_or_insert_with(new));
-                    must!(written.is_ok(), "a dialog says what its version can say", "k{index}");
-                }
-                shared::Action::Part { token, body, .. } => nature.book.hear(token, &body, false),
-                shared::Action::Done { token, result } => {
-                    nature.tell(|| format!("k{index}    c{token} ends: {result:?}"));
-                    finish(token, result, nature);
-                }
-            }
-        }
-    }
-
-    fn drop_wire(&mut self, broker: usize, nature: &mut Nature) {
-        self.batches[broker] = None;
-        if let Some(Wire::Link { id, .. }) = self.wires[broker].take() {
-            nature.net.close(id, nature.rng.bool(), nature.now, &mut nature.rng);
-        }
-    }
-}
-
-fn finish(call: CallId, result: Result<Body, CallError>, nature: &mut Nature) {
-    let end = match result {
-        Ok(body) => {
-            if body.size() > 0 {
-                nature.book.hear(call, &body, true);
-            }
-            End::Replied
-        }
-        Err(error) => End::Failed { may_have_run: error.may_have_run(), why: error.to_string() },
-    };
-    nature.book.end(call, end);
-}
-
-fn incoming(frames: &[Vec<u8>]) -> String {
-    let commands =
-        majordomo_protocol::client::Commands::new(majordomo_protocol::Frames::new(frames.to_vec()));
-    let Ok(commands) = commands else { return "what is no batch".to_owned() };
-    let commands =
-        commands.map(|command| command.map_or("garbage".to_owned(), |it| words::to_client(&it)));
-    commands.collect::<Vec<_>>().join(", ")
-}
-
-impl Plain {
-    fn turn(&mut self, index: usize, nature: &mut Nature, up: &[bool]) {
-        let now = nature.now;
-        self.perform(index, nature, up);
-        let Some(_) = self.call else { return };
-        // One event at a time, as its owner sees them; then the clock.
-        while self.call.is_some() && self.event(index, nature, up) {
-            self.perform(index, nature, up);
-        }
-        if self.call.is_some() && self.dialog.poll_timeout().is_some_and(|due| due <= now) {
-            self.dialog.handle_timeout(now);
-            self.perform(index, nature, up);
-            while self.call.is_some() && self.event(index, nature, up) {
-                self.perform(index, nature, up);
-            }
-        }
-    }
-
-    /// Tells the dialog of one thing that happened to its socket, if one did.
-    fn event(&mut self, index: usize, nature: &mut Nature, up: &[bool]) -> bool {
-        let now = nature.now;
-        let Some(wire) = self.wire else { return false };
-        if let Wire::Link { id, .. } = wire
-            && let Some(frames) = nature.net.receive_down(id, now)
-        {
-            nature.tell(|| format!("k{index} <- {}", texts(&frames)));
-            self.dialog.handle(dialog::Event::Message(frames), now);
-            return true;
-        }
-        match wire {
-            Wire::Link { id, told: true } if nature.net.is_lost(id, now) => {
-                self.wire = None;
-                nature.tell(|| format!("k{index}    has lost its connection"));
-                self.dialog.handle(dialog::Event::<Vec<u8>>::Lost, now);
-                true
-            }
-            Wire::Link { id, told } if told || progress(&wire, nature) == Some(true) => {
-                self.wire = Some(Wire::Link { id, told: true });
-                let Want::Send(frames) = self.dialog.want() else { return false };
-                let frames = frames.to_vec();
-                nature.tell(|| format!("k{index} -> {}", texts(&frames)));
-                nature.net.send_up(id, frames, now, &mut nature.rng);
-                self.dialog.handle(dialog::Event::<Vec<u8>>::Sent, now);
-                true
-            }
-            wire if progress(&wire, nature) == Some(false) => {
-                // It is tried again until the dialog gives up.
-                let endpoint = self.dialog.endpoint();
-                let broker = self.endpoints.iter().position(|known| known == endpoint);
-                self.wire = Some(match broker.filter(|broker| up[*broker]) {
-                    Some(broker) => connect(index, broker, nature, up),
-                    None => Wire::Refused(now + REFUSED_PAUSE),
-                });
-                false
-            }
-            _ => false,
-        }
-    }
-
-    fn perform(&mut self, index: usize, nature: &mut Nature, up: &[bool]) {
-        while let Some(action) = self.dialog.poll_action() {
-            match action {
-                dialog::Action::Discard => {
-                    if let Some(Wire::Link { id, .. }) = self.wire.take() {
-                        nature.net.close(id, false, nature.now, &mut nature.rng);
-                    }
-                    self.wire = None;
-                }
-                dialog::Action::Connect { endpoint } => {
-                    let broker = self.endpoints.iter().position(|known| *known == endpoint);
-                    self.wire = broker.map(|broker| connect(index, broker, nature, up));
-                }
-                dialog::Action::TryFailed(failed) => {
-                    nature.tell(|| format!("k{index}    a try failed: {}", failed.reason));
-                    if let Some(call) = self.call.filter(|_| !self.in_parts) {
-                        nature.book.begin_anew(call);
-                    }
-                }
-                dialog::Action::Yield(Reply::Partial(body)) => {
-                    if let Some(call) = self.call {
-                        nature.book.hear(call, &body, false);
-                    }
-                }
-                dialog::Action::Yield(Reply::Final(body)) => {
-                    if let Some(call) = self.call.take() {
-                        nature.tell(|| format!("k{index}    c{call} ends well"));
-                        nature.book.hear(call, &body, true);
-                        nature.book.end(call, End::Replied);
-                    }
-                }
-                dialog::Action::Fail(error) => {
-                    if let Some(call) = self.call.take() {
-                        let (may_have_run, why) = (error.may_have_run(), error.to_string());
-                        nature.tell(|| format!("k{index}    c{call} fails: {why}"));
-                        nature.book.end(call, End::Failed { may_have_run, why });
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn texts(frames: &[Vec<u8>]) -> String {
-    let frames = frames.iter().map(|frame| majordomo_protocol::dump(frame).to_string());
-    frames.collect::<Vec<_>>().join(" | ")
 }
