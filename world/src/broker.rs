@@ -206,6 +206,16 @@ impl Broker {
         must!(open == 0, "every request ends", "{:?}", running.ledger);
     }
 
+    /// Nothing went wrong in this world, so nobody was given up or spoke out of turn.
+    pub fn check_calm(&self) {
+        let Some(running) = &self.running else { return };
+        let it = running.engine.counters();
+        let lost = (it.workers_silent, it.workers_unreachable, it.replies_unsent);
+        must!(lost == (0, 0, 0), "without faults nobody is given up", "{it:?}");
+        let wrong = (it.replies_unexpected, it.messages_malformed);
+        must!(wrong == (0, 0), "without faults nobody says anything wrong", "{it:?}");
+    }
+
     /// A report of it, for whoever looks at a failure.
     pub fn describe(&self) -> String {
         self.running.as_ref().map_or("down".to_owned(), |it| format!("{:?}", it.engine.report()))

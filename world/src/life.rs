@@ -109,6 +109,7 @@ impl Life {
         self.probe();
         if self.plan.calm {
             self.nature.book.check_calm();
+            self.brokers.iter().for_each(Broker::check_calm);
         }
         self.leave();
     }

@@ -115,7 +115,10 @@ impl Plan {
                 for _ in 0..rng.usize(1..=2) {
                     let version = VERSIONS[rng.usize(..VERSIONS.len())];
                     let mut registration = Registration::new(service.clone(), version);
+                    let mut timing = timing;
                     if version == Version::V1_0 {
+                        // It asks for what it likes, and is told what holds.
+                        timing.heartbeat_interval = ms(rng.u64(10..1_500));
                         registration.capacity = rng.u16(1..=3);
                         let mut metadata = Metadata::default();
                         if rng.bool() && metadata.push("name", b"w").is_ok() {
