@@ -4,7 +4,7 @@
 //! left to do.
 
 use majordomo_protocol::{
-    Answered, ClientAddress, PeerId, RequestId, ServiceName, Version, client, code, worker,
+    Answered, Body, ClientAddress, PeerId, RequestId, ServiceName, Version, client, code, worker,
 };
 
 /// What a request or a reply carries, as far as the engine is concerned: it can be
@@ -23,6 +23,21 @@ pub trait Payload: Clone {
     /// alive. Called before it is kept for an unknown time, so that it then costs what
     /// [`Payload::size`] says. Does nothing by default.
     fn detach(&mut self) {}
+}
+
+/// Frames in plain memory, for an engine that no socket drives.
+impl Payload for Body {
+    fn size(&self) -> usize {
+        Body::size(self) + size_of_val(self.frames())
+    }
+
+    fn append(&mut self, more: Self) {
+        Body::append(self, more);
+    }
+
+    fn of_texts(texts: &[&str]) -> Self {
+        Body::from_frames(texts.iter().map(|text| text.as_bytes().to_vec()))
+    }
 }
 
 /// Who asked, and how an answer finds the way back.
