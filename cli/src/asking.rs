@@ -49,7 +49,13 @@ pub(crate) fn blocking(
 }
 
 /// Why a call of `client` failed, in words for a terminal, and what to do about it.
-pub(crate) fn told(error: CallError, client: &Client, brokers: &[String]) -> anyhow::Error {
+/// `runs`: whether a worker was to run it, and not the broker itself.
+pub(crate) fn told(
+    error: CallError,
+    client: &Client,
+    brokers: &[String],
+    runs: bool,
+) -> anyhow::Error {
     let is_mute = client.counts().heard == 0;
     let text = match error {
         CallError::Deadline { tries, may_have_run: true, .. }
@@ -60,8 +66,9 @@ pub(crate) fn told(error: CallError, client: &Client, brokers: &[String]) -> any
                 [] => ENDPOINT_DEFAULT.to_owned(),
                 brokers => brokers.join(", "),
             };
+            let ran = if runs { " the request may have run;" } else { "" };
             format!(
-                "nothing was heard from {brokers} (tries: {tries}); if no MDP/1.0 is spoken \
+                "nothing was heard from {brokers} (tries: {tries});{ran} if no MDP/1.0 is spoken \
                  there, try --protocol 0.2"
             )
         }
@@ -73,6 +80,9 @@ pub(crate) fn told(error: CallError, client: &Client, brokers: &[String]) -> any
                     "connection to {endpoints} lost (tries: {tries}); the request may have run"
                 ),
             }
+        }
+        CallError::WorkerLost { service, text } => {
+            format!("service {service}: {text}; the request may have run")
         }
         CallError::Remote { service, code: 500, text, .. } => {
             format!("service {service} failed: {}", text.trim_end())

@@ -110,7 +110,7 @@ fn told(
         (CallError::NoWorker { service, .. }, _) if !call.wait => {
             anyhow!("no worker for service {service}; with --wait the request waits for one")
         }
-        (error, _) => asking::told(error, client, brokers),
+        (error, _) => asking::told(error, client, brokers, true),
     }
 }
 

@@ -90,6 +90,11 @@ impl Children {
         groups.take().into_iter().flatten().for_each(kill);
     }
 
+    /// How many commands run.
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, HashSet::len)
+    }
+
     fn spawn(&self, command: &mut Command) -> anyhow::Result<Child> {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(groups) = &mut *groups else { bail!("the worker has stopped") };

@@ -51,7 +51,7 @@ fn question(
             (asking::client(brokers, &status.asking).build()?, brokers.to_vec());
         return Ok(Box::new(move || {
             let answer = client.call(mmi::BROKER, "");
-            Ok(answer.map_err(|error| asking::told(error, &client, &brokers))?.into_bytes())
+            Ok(answer.map_err(|error| asking::told(error, &client, &brokers, false))?.into_bytes())
         }));
     }
     let version = status.asking.protocol.into();

@@ -44,7 +44,7 @@ pub(crate) fn run(work: &Work, brokers: &[String]) -> anyhow::Result<()> {
         builder = builder.broker(endpoint);
     }
     let worker = builder.build()?;
-    stop_on_signals(worker.stop_handle()).context("cannot handle signals")?;
+    stop_on_signals(worker.stop_handle(), children.clone()).context("cannot handle signals")?;
     let counters = worker.counters();
     say(&announcement(work, brokers));
     let ended = worker.run();
@@ -72,12 +72,16 @@ fn announcement(work: &Work, brokers: &[String]) -> String {
 }
 
 /// The first signal drains the worker, the next ends it.
-fn stop_on_signals(stop: StopHandle) -> std::io::Result<()> {
+fn stop_on_signals(stop: StopHandle, children: Arc<Children>) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut signals = signals.forever();
         signals.next();
         stop.stop();
+        let running = children.count();
+        if running > 0 {
+            say(&format!("finishing {running}; another signal kills what runs"));
+        }
         signals.next();
         stop.stop_now();
     })?;
