@@ -678,6 +678,34 @@ fn what_wants_no_reply_ends_when_it_is_sent_and_makes_sure_that_somebody_was_the
 }
 
 #[test]
+fn what_wants_no_reply_waits_for_a_connection_until_its_deadline() {
+    for brokers in [1, 3] {
+        let mut table = Table::new(brokers);
+        table.submit(1, Request { no_reply: true, ..request("log") });
+        let refuse = |table: &mut Table, times| {
+            for _ in 0..times {
+                for broker in 0..brokers {
+                    table.event(broker, Event::Refused);
+                }
+                table.pass(SECOND / 10);
+            }
+        };
+        refuse(&mut table, 290);
+        assert!(table.done.is_empty(), "{:?}", table.done);
+        assert_eq!(table.dialog.counts().retries, 0);
+        let mut late = Table::new(brokers);
+        late.submit(1, Request { no_reply: true, ..request("log") });
+        refuse(&mut late, 301);
+        assert!(matches!(late.error_of_call(), CallError::Disconnected { .. }));
+
+        // One of them is being connected to; for the others this is nothing.
+        (0..brokers).for_each(|broker| table.event(broker, Event::Connected));
+        assert_eq!(table.told.iter().flatten().count(), 1);
+        assert!(table.result().is_ok());
+    }
+}
+
+#[test]
 fn start_within_ends_what_was_never_sent() {
     let mut table = Table::new(1);
     table.submit(1, Request { start_within: Some(SECOND / 2), ..request("echo") });

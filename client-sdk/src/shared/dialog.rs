@@ -410,6 +410,10 @@ impl<T: Clone> Dialog<T> {
         let Some(from) = self.calls.get(&key).map(|call| call.broker) else { return };
         let next = self.after(from);
         let Some(call) = self.calls.get_mut(&key) else { return };
+        if call.request.no_reply && matches!(failure, Failure::Unreachable) {
+            // It waits for a connection until its deadline, however often one fails.
+            call.tries = call.tries.saturating_sub(1);
+        }
         let exhausted = call.tries >= call.request.tries
             || call.parts > 0
             || call.workerless >= brokers
