@@ -111,6 +111,18 @@ impl ClientBuilder {
         self
     }
 
+    /// The most bytes of a message that carries several requests, 1 to 64 MiB. Default:
+    /// 256 KiB.
+    ///
+    /// What is ready to leave together travels in one message up to this size and to 8
+    /// frames, which every broker takes; a larger request travels alone. So only a broker
+    /// with a `message_bytes_max` below it needs less here, lest it refuse a request for
+    /// its company.
+    pub fn batch_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.batch_bytes_max = bytes;
+        self
+    }
+
     /// The largest body that is sent, in bytes, 1 to 1 GiB. Default: 64 MiB, which the
     /// default limits of the broker let pass.
     pub fn body_bytes_max(mut self, bytes: usize) -> Self {

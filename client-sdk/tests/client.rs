@@ -70,7 +70,11 @@ impl Router {
             let mut frames = self.socket.recv_multipart(0).expect("a message");
             let from = frames.remove(0);
             self.messages.set(self.messages.get() + 1);
-            for message in Message::decode(Frames::new(frames)) {
+            let count = frames.len();
+            let records: Vec<_> = Message::decode(Frames::new(frames)).collect();
+            // More than this a broker may refuse, and every request in it.
+            assert!(count <= 8 || records.len() == 1, "{count} frames");
+            for message in records {
                 let Message::Client { command, .. } = message.expect("MDP/1.0") else {
                     panic!("not a client");
                 };
@@ -243,6 +247,20 @@ fn thousands_of_calls_under_way_at_once_travel_in_few_messages() {
     }
     for (number, call) in calls.into_iter().enumerate() {
         assert_eq!(call.wait().expect("a reply").into_bytes(), number.to_string().into_bytes());
+    }
+}
+
+#[test]
+fn calls_that_leave_together_are_no_more_than_every_broker_takes() {
+    let broker = Echo::new();
+    let client = client(&broker.endpoint);
+    let bodies = || {
+        let shapes = [vec![vec![7; 5_000]], vec![vec![]; 7], vec![vec![7; 10]; 20]];
+        (0..96).map(move |number| shapes[number % 3].clone())
+    };
+    let calls: Vec<_> = bodies().map(|body| client.submit("echo", body).expect("a call")).collect();
+    for (call, body) in calls.into_iter().zip(bodies()) {
+        assert_eq!(call.wait().expect("a reply").frames(), body);
     }
 }
 
@@ -571,6 +589,8 @@ fn what_cannot_be_is_refused_before_anything_is_sent() {
     assert_eq!(setting(Client::builder().tries(0)), "tries");
     assert_eq!(setting(Client::builder().outstanding_max(0)), "outstanding_max");
     assert_eq!(setting(Client::builder().body_frames_max(65_536)), "body_frames_max");
+    assert_eq!(setting(Client::builder().batch_bytes_max(0)), "batch_bytes_max");
+    assert_eq!(setting(Client::builder().batch_bytes_max((64 << 20) + 1)), "batch_bytes_max");
     let endpoint = Client::connect("tcp://localhost:99999");
     assert!(matches!(endpoint, Err(CallError::Endpoint(_))));
 

@@ -174,7 +174,10 @@ impl Loop {
                     log::warn!(broker = endpoint; "broker left: {reason}");
                     self.links[broker] = Link::default();
                 }
-                Action::Send { broker, command } => self.links[broker].outbox.push(command),
+                Action::Send { broker, command } => {
+                    let bytes_max = self.dialog.settings().batch_bytes_max;
+                    self.links[broker].outbox.push(command, bytes_max);
+                }
                 Action::Part { token, key, body } => {
                     if !token.slot.part(body, self.dialog.settings().reply_bytes_max) {
                         self.dialog.overflow(key);
