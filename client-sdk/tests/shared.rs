@@ -558,6 +558,39 @@ fn a_call_whose_try_ends_while_its_broker_connects_goes_on_waiting_for_the_conne
 }
 
 #[test]
+fn a_broker_that_nobody_waits_for_after_its_pause_is_neither_connected_to_nor_left() {
+    let (mut table, _) = Table::connected(1);
+    // It is shunned for a while, and the next call waits for that to end.
+    table.event(0, Event::Lost);
+    table.submit(2, request("echo"));
+    for key in [1, 2] {
+        table.dialog.cancel(key);
+        table.act();
+    }
+    table.done.clear();
+    table.assert_empty();
+    assert_eq!((table.connects.as_slice(), table.left.as_slice()), (&[0][..], &[(0, "lost")][..]));
+    assert_eq!(table.dialog.counts().left, 1);
+
+    // The same after a refusal of the only broker there is.
+    let mut table = Table::new(1);
+    table.submit(1, request("echo"));
+    table.event(0, Event::Refused);
+    table.dialog.cancel(1);
+    table.act();
+    table.assert_empty();
+    assert_eq!((table.connects.as_slice(), table.left.len()), (&[0][..], 0));
+
+    // An attempt that is under way has its time, and its failure counts.
+    let mut table = Table::new(1);
+    table.submit(1, request("echo"));
+    table.dialog.cancel(1);
+    table.act();
+    table.assert_empty();
+    assert_eq!(table.left, [(0, "unreachable")]);
+}
+
+#[test]
 fn a_broker_that_refuses_is_asked_again_soon_and_then_seldom() {
     let mut table = Table::new(1);
     table.submit(1, Request { tries: 1_000, ..request("echo") });
