@@ -49,7 +49,13 @@ impl Router {
     }
 
     fn bind(context: &zmq::Context, endpoint: &str) -> Router {
+        Router::slow(context, endpoint, 1_000)
+    }
+
+    /// One that holds so many messages that it has not read.
+    fn slow(context: &zmq::Context, endpoint: &str, unread_max: i32) -> Router {
         let socket = context.socket(zmq::ROUTER).expect("a socket");
+        socket.set_rcvhwm(unread_max).expect("an option");
         socket.set_linger(0).expect("an option");
         // A router drops what is above its high-water mark.
         socket.set_sndhwm(0).expect("an option");
@@ -555,6 +561,33 @@ fn what_wants_no_reply_is_sent_even_if_the_client_closes_at_once() {
     let asked = router.asked();
     assert!(asked.terms.no_reply);
     assert_eq!(asked.body, Body::from("fire and forget"));
+}
+
+/// Sends until there is no place any more for a second, but at most `sends_max` times.
+fn fill(client: &Client, body: usize, sends_max: usize) -> usize {
+    let options = Options::new().deadline(Duration::from_secs(1));
+    let send = |_: &usize| client.send_with("log", vec![0; body], &options).is_ok();
+    (0..sends_max).take_while(send).count()
+}
+
+#[test]
+fn what_wants_no_reply_is_bounded_where_the_broker_does_not_read() {
+    for endpoint in ["tcp://127.0.0.1:*", "inproc://does-not-read"] {
+        let context = zmq::Context::new();
+        let router = Router::slow(&context, endpoint, 1);
+        let builder = at(&router.endpoint).context(context).heartbeat(LONG);
+        let client = builder.outstanding_bytes_max(1 << 20).build().expect("a client");
+        let sent = fill(&client, 300_000, 500);
+        assert!(sent < 500, "{endpoint}");
+        assert!(client.counts().left == 0, "it is only slow");
+        for _ in 0..sent {
+            assert!(router.asked().terms.no_reply);
+        }
+        until("room", || client.outstanding() == 0);
+        let call = client.submit("echo", "x").expect("room");
+        router.last(&router.asked(), "reply");
+        assert!(call.wait().is_ok());
+    }
 }
 
 #[test]
