@@ -591,6 +591,23 @@ fn what_wants_no_reply_is_bounded_where_the_broker_does_not_read() {
 }
 
 #[test]
+fn what_was_handed_over_while_the_broker_did_not_read_is_sent_at_the_closing() {
+    let context = zmq::Context::new();
+    let router = Router::slow(&context, "inproc://reads-at-last", 1);
+    let builder = at(&router.endpoint).context(context).heartbeat(LONG).batch_bytes_max(1);
+    let client = builder.outstanding_max(300).build().expect("a client");
+    // What the socket takes, a turn of the I/O thread, and the rest in its place.
+    let sent = fill(&client, 1, 2_000);
+    assert!((300..2_000).contains(&sent), "{sent}");
+    client.close();
+    for number in 0..sent {
+        let said = router.hears(LONG);
+        assert!(matches!(said, Some(Said::Request(_))), "{number} of {sent}");
+    }
+    drop(client);
+}
+
+#[test]
 fn closing_ends_the_calls_of_all_handles() {
     let router = Router::new();
     let client = client(&router.endpoint);
