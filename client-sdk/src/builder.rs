@@ -99,7 +99,9 @@ impl ClientBuilder {
     /// ends, and 64 bytes more for each frame of the body after the first. 1 or more.
     /// Default: 256 MiB.
     ///
-    /// A call larger than that goes alone: it waits until no other is outstanding.
+    /// A call larger than that goes alone: it waits until no other is outstanding. What
+    /// wants no reply ends when its connection has taken it, and a connection holds at most
+    /// 32 messages that were not sent yet.
     pub fn outstanding_bytes_max(mut self, bytes: usize) -> Self {
         self.settings.outstanding_bytes_max = bytes;
         self
