@@ -630,6 +630,19 @@ fn a_client_works_in_the_broker_s_own_context() {
 }
 
 #[test]
+fn a_broker_of_the_same_process_that_goes_is_seen_to_go() {
+    let context = zmq::Context::new();
+    let router = Router::bind(&context, "inproc://goes");
+    let builder = at("inproc://goes").context(context).tries(1).heartbeat(LONG);
+    let client = builder.build().expect("a client");
+    let mut call = client.submit("echo", "x").expect("a call");
+    router.asked();
+    drop(router);
+    let ended = call.wait_timeout(LONG / 2).expect("long before its try ends");
+    assert!(matches!(ended, Err(CallError::Disconnected { may_have_run: true, .. })), "{ended:?}");
+}
+
+#[test]
 fn what_cannot_be_is_refused_before_anything_is_sent() {
     let setting = |builder: ClientBuilder| match builder.build() {
         Err(CallError::Setting { setting, .. }) => setting,

@@ -490,6 +490,32 @@ fn once_is_not_sent_to_a_second_broker_when_it_may_have_run() {
 }
 
 #[test]
+fn once_ends_with_a_single_broker_too_when_it_is_cut_or_a_later_copy_is_refused() {
+    let once = || Request { once: true, ..request("echo") };
+    let mut table = Table::new(1);
+    table.submit(1, once());
+    table.event(0, Event::Connected);
+    table.heartbeat(0);
+    table.event(0, Event::Lost);
+    assert!(matches!(table.error_of_call(), CallError::Disconnected { may_have_run: true, .. }));
+
+    for code in [code::BUSY, code::STOPPING] {
+        let mut table = Table::new(1);
+        table.submit(1, once());
+        table.event(0, Event::Connected);
+        let id = table.asked(0);
+        table.error(0, id, code);
+        assert!(table.done.is_empty(), "the first copy did not run");
+        table.pass(SECOND);
+        assert_eq!(table.asked(0), id);
+        table.pass_alive(0, TIMEOUT);
+        assert_eq!(table.asked(0), id, "no reply in time");
+        table.error(0, id, code);
+        assert!(table.error_of_call().may_have_run());
+    }
+}
+
+#[test]
 fn a_refusing_broker_is_passed_over_at_once_and_one_that_is_all_there_is_gets_time() {
     let mut table = Table::new(2);
     table.submit(1, request("echo"));
