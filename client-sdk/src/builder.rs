@@ -99,7 +99,9 @@ impl ClientBuilder {
     /// ends, and 64 bytes more for each frame of the body after the first. 1 or more.
     /// Default: 256 MiB.
     ///
-    /// A call larger than that goes alone: it waits until no other is outstanding.
+    /// A call larger than that goes alone: it waits until no other is outstanding. What
+    /// wants no reply ends when its connection has taken it, and a connection holds at most
+    /// 32 messages that were not sent yet.
     pub fn outstanding_bytes_max(mut self, bytes: usize) -> Self {
         self.settings.outstanding_bytes_max = bytes;
         self
@@ -108,6 +110,18 @@ impl ClientBuilder {
     /// What happens to one call more, or to one byte. Default: [`WhenFull::Wait`].
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
+        self
+    }
+
+    /// The most bytes of a message that carries several requests, 1 to 64 MiB. Default:
+    /// 256 KiB.
+    ///
+    /// What is ready to leave together travels in one message up to this size and to 8
+    /// frames, which every broker takes; a larger request travels alone. So only a broker
+    /// with a `message_bytes_max` below it needs less here, lest it refuse a request for
+    /// its company.
+    pub fn batch_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.batch_bytes_max = bytes;
         self
     }
 

@@ -251,9 +251,9 @@ impl Client {
     }
 
     /// Closes the client, whatever handles there are. Calls under way end as
-    /// [`CallError::Closed`]; what wants no reply is still sent if that is possible
-    /// within a second. Does not block; dropping the last handle does, for at most two
-    /// seconds.
+    /// [`CallError::Closed`], at once or, where a broker takes nothing more for a while,
+    /// within a second; what wants no reply is still sent if that is possible within a
+    /// second. Does not block; dropping the last handle does, for at most two seconds.
     pub fn close(&self) {
         self.shared.close();
     }

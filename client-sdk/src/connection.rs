@@ -22,6 +22,10 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 /// what was not read yet, so it waits for longer than anybody waits here.
 const RECONNECT_MS: i32 = 60 * 60 * 1000;
 
+/// Messages that a socket holds for a broker that does not read. What more there is
+/// waits where it is counted.
+const SENDS_WAITING_MAX: i32 = 32;
+
 /// How often a wait looks whether an inproc peer is there; it has no monitor.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
@@ -40,6 +44,9 @@ pub(crate) struct Connection {
     socket: zmq::Socket,
     /// Tells of the connection; none for inproc, where there is nothing to tell.
     monitor: Option<Monitor>,
+    /// A second connection, for inproc only. Nothing is sent over it, so it has room for
+    /// as long as the peer is there; the first has none when its queue is full, either.
+    second: Option<zmq::Socket>,
     endpoint: String,
     /// Whether the connection has been complete.
     established: bool,
@@ -71,6 +78,7 @@ impl Connection {
         let set = || -> zmq::Result<()> {
             // Nobody would read what a lost connection has not sent.
             socket.set_linger(0)?;
+            socket.set_sndhwm(SENDS_WAITING_MAX)?;
             socket.set_reconnect_ivl(RECONNECT_MS)?;
             // A frame far above what is taken ends the connection before it is held.
             let frame_max = reply_bytes_max.saturating_mul(2).max(1 << 20);
@@ -79,18 +87,19 @@ impl Connection {
         };
         set().map_err(failed("set the options of a socket"))?;
         let inproc = endpoint.starts_with("inproc:");
-        if inproc {
-            // A full queue would look like a peer that has gone.
-            socket.set_sndhwm(0).map_err(failed("set the options of a socket"))?;
-        }
         let monitor = match inproc {
             true => None,
             false => Some(Monitor::of(&socket, context).map_err(failed("monitor a socket"))?),
         };
         socket.connect(endpoint).map_err(failed("connect"))?;
+        let second = match inproc {
+            true => Some(second(context, endpoint).map_err(failed("connect"))?),
+            false => None,
+        };
         Ok(Connection {
             socket,
             monitor,
+            second,
             endpoint: endpoint.to_owned(),
             established: inproc,
             broken: false,
@@ -108,14 +117,15 @@ impl Connection {
         &self.endpoint
     }
 
-    /// What can be done. The monitor is read before the socket: whatever came before
+    /// What can be done. The monitor, or the second connection, is read before the socket: whatever came before
     /// the connection broke is there by then, and is read before it counts as lost.
     pub(crate) fn ready(&mut self) -> Result<Ready, Failed> {
         self.read_monitor()?;
-        let events = retry(|| self.socket.get_events()).map_err(failed("look at a socket"))?;
-        if self.monitor.is_none() {
+        if let Some(second) = &self.second {
+            let events = retry(|| second.get_events()).map_err(failed("look at a socket"))?;
             self.broken = !events.contains(zmq::POLLOUT);
         }
+        let events = retry(|| self.socket.get_events()).map_err(failed("look at a socket"))?;
         Ok(match (events.contains(zmq::POLLIN), self.broken, self.established) {
             (true, _, _) => Ready::Readable,
             (_, true, true) => Ready::Lost,
@@ -143,7 +153,7 @@ impl Connection {
         again.saturating_duration_since(now)
     }
 
-    /// Sends all frames, or says that the connection broke meanwhile. What was sent
+    /// Sends all frames, or says that there is no room or the connection broke. What was sent
     /// of an incomplete message ZeroMQ takes back.
     pub(crate) fn send(&self, frames: &[Vec<u8>]) -> Result<bool, Failed> {
         let mut rest = frames.iter().peekable();
@@ -197,6 +207,14 @@ impl Connection {
             None => poll(&mut [socket], left.min(LOOK)),
         }
     }
+}
+
+/// Opens the second connection to a peer of this process.
+fn second(context: &zmq::Context, endpoint: &str) -> zmq::Result<zmq::Socket> {
+    let socket = context.socket(zmq::DEALER)?;
+    socket.set_linger(0)?;
+    socket.connect(endpoint)?;
+    Ok(socket)
 }
 
 impl Drop for Connection {

@@ -61,8 +61,12 @@ impl Options {
         self
     }
 
-    /// It is never to be given to a second worker. So it is not sent to a second
-    /// broker either once the first may have run it.
+    /// It is never to be given to a second worker. So once a broker may have it, only a
+    /// try that had no reply in time is followed by another, to the same broker, which
+    /// joins it to the first. The call ends where its connection breaks or its broker is
+    /// left, and where the broker refuses a later copy (as busy, stopping or without
+    /// worker): it cannot be known whether the first has run. So it is with a single
+    /// broker, too. [`CallError::may_have_run`] says true of such an end.
     pub fn once(mut self) -> Self {
         self.once = true;
         self

@@ -49,7 +49,13 @@ impl Router {
     }
 
     fn bind(context: &zmq::Context, endpoint: &str) -> Router {
+        Router::slow(context, endpoint, 1_000)
+    }
+
+    /// One that holds so many messages that it has not read.
+    fn slow(context: &zmq::Context, endpoint: &str, unread_max: i32) -> Router {
         let socket = context.socket(zmq::ROUTER).expect("a socket");
+        socket.set_rcvhwm(unread_max).expect("an option");
         socket.set_linger(0).expect("an option");
         // A router drops what is above its high-water mark.
         socket.set_sndhwm(0).expect("an option");
@@ -70,7 +76,11 @@ impl Router {
             let mut frames = self.socket.recv_multipart(0).expect("a message");
             let from = frames.remove(0);
             self.messages.set(self.messages.get() + 1);
-            for message in Message::decode(Frames::new(frames)) {
+            let count = frames.len();
+            let records: Vec<_> = Message::decode(Frames::new(frames)).collect();
+            // More than this a broker may refuse, and every request in it.
+            assert!(count <= 8 || records.len() == 1, "{count} frames");
+            for message in records {
                 let Message::Client { command, .. } = message.expect("MDP/1.0") else {
                     panic!("not a client");
                 };
@@ -243,6 +253,20 @@ fn thousands_of_calls_under_way_at_once_travel_in_few_messages() {
     }
     for (number, call) in calls.into_iter().enumerate() {
         assert_eq!(call.wait().expect("a reply").into_bytes(), number.to_string().into_bytes());
+    }
+}
+
+#[test]
+fn calls_that_leave_together_are_no_more_than_every_broker_takes() {
+    let broker = Echo::new();
+    let client = client(&broker.endpoint);
+    let bodies = || {
+        let shapes = [vec![vec![7; 5_000]], vec![vec![]; 7], vec![vec![7; 10]; 20]];
+        (0..96).map(move |number| shapes[number % 3].clone())
+    };
+    let calls: Vec<_> = bodies().map(|body| client.submit("echo", body).expect("a call")).collect();
+    for (call, body) in calls.into_iter().zip(bodies()) {
+        assert_eq!(call.wait().expect("a reply").frames(), body);
     }
 }
 
@@ -539,6 +563,50 @@ fn what_wants_no_reply_is_sent_even_if_the_client_closes_at_once() {
     assert_eq!(asked.body, Body::from("fire and forget"));
 }
 
+/// Sends until there is no place any more for a second, but at most `sends_max` times.
+fn fill(client: &Client, body: usize, sends_max: usize) -> usize {
+    let options = Options::new().deadline(Duration::from_secs(1));
+    let send = |_: &usize| client.send_with("log", vec![0; body], &options).is_ok();
+    (0..sends_max).take_while(send).count()
+}
+
+#[test]
+fn what_wants_no_reply_is_bounded_where_the_broker_does_not_read() {
+    for endpoint in ["tcp://127.0.0.1:*", "inproc://does-not-read"] {
+        let context = zmq::Context::new();
+        let router = Router::slow(&context, endpoint, 1);
+        let builder = at(&router.endpoint).context(context).heartbeat(LONG);
+        let client = builder.outstanding_bytes_max(1 << 20).build().expect("a client");
+        let sent = fill(&client, 300_000, 500);
+        assert!(sent < 500, "{endpoint}");
+        assert!(client.counts().left == 0, "it is only slow");
+        for _ in 0..sent {
+            assert!(router.asked().terms.no_reply);
+        }
+        until("room", || client.outstanding() == 0);
+        let call = client.submit("echo", "x").expect("room");
+        router.last(&router.asked(), "reply");
+        assert!(call.wait().is_ok());
+    }
+}
+
+#[test]
+fn what_was_handed_over_while_the_broker_did_not_read_is_sent_at_the_closing() {
+    let context = zmq::Context::new();
+    let router = Router::slow(&context, "inproc://reads-at-last", 1);
+    let builder = at(&router.endpoint).context(context).heartbeat(LONG).batch_bytes_max(1);
+    let client = builder.outstanding_max(300).build().expect("a client");
+    // What the socket takes, a turn of the I/O thread, and the rest in its place.
+    let sent = fill(&client, 1, 2_000);
+    assert!((300..2_000).contains(&sent), "{sent}");
+    client.close();
+    for number in 0..sent {
+        let said = router.hears(LONG);
+        assert!(matches!(said, Some(Said::Request(_))), "{number} of {sent}");
+    }
+    drop(client);
+}
+
 #[test]
 fn closing_ends_the_calls_of_all_handles() {
     let router = Router::new();
@@ -562,6 +630,19 @@ fn a_client_works_in_the_broker_s_own_context() {
 }
 
 #[test]
+fn a_broker_of_the_same_process_that_goes_is_seen_to_go() {
+    let context = zmq::Context::new();
+    let router = Router::bind(&context, "inproc://goes");
+    let builder = at("inproc://goes").context(context).tries(1).heartbeat(LONG);
+    let client = builder.build().expect("a client");
+    let mut call = client.submit("echo", "x").expect("a call");
+    router.asked();
+    drop(router);
+    let ended = call.wait_timeout(LONG / 2).expect("long before its try ends");
+    assert!(matches!(ended, Err(CallError::Disconnected { may_have_run: true, .. })), "{ended:?}");
+}
+
+#[test]
 fn what_cannot_be_is_refused_before_anything_is_sent() {
     let setting = |builder: ClientBuilder| match builder.build() {
         Err(CallError::Setting { setting, .. }) => setting,
@@ -571,6 +652,8 @@ fn what_cannot_be_is_refused_before_anything_is_sent() {
     assert_eq!(setting(Client::builder().tries(0)), "tries");
     assert_eq!(setting(Client::builder().outstanding_max(0)), "outstanding_max");
     assert_eq!(setting(Client::builder().body_frames_max(65_536)), "body_frames_max");
+    assert_eq!(setting(Client::builder().batch_bytes_max(0)), "batch_bytes_max");
+    assert_eq!(setting(Client::builder().batch_bytes_max((64 << 20) + 1)), "batch_bytes_max");
     let endpoint = Client::connect("tcp://localhost:99999");
     assert!(matches!(endpoint, Err(CallError::Endpoint(_))));
 

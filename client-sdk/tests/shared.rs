@@ -490,6 +490,32 @@ fn once_is_not_sent_to_a_second_broker_when_it_may_have_run() {
 }
 
 #[test]
+fn once_ends_with_a_single_broker_too_when_it_is_cut_or_a_later_copy_is_refused() {
+    let once = || Request { once: true, ..request("echo") };
+    let mut table = Table::new(1);
+    table.submit(1, once());
+    table.event(0, Event::Connected);
+    table.heartbeat(0);
+    table.event(0, Event::Lost);
+    assert!(matches!(table.error_of_call(), CallError::Disconnected { may_have_run: true, .. }));
+
+    for code in [code::BUSY, code::STOPPING] {
+        let mut table = Table::new(1);
+        table.submit(1, once());
+        table.event(0, Event::Connected);
+        let id = table.asked(0);
+        table.error(0, id, code);
+        assert!(table.done.is_empty(), "the first copy did not run");
+        table.pass(SECOND);
+        assert_eq!(table.asked(0), id);
+        table.pass_alive(0, TIMEOUT);
+        assert_eq!(table.asked(0), id, "no reply in time");
+        table.error(0, id, code);
+        assert!(table.error_of_call().may_have_run());
+    }
+}
+
+#[test]
 fn a_refusing_broker_is_passed_over_at_once_and_one_that_is_all_there_is_gets_time() {
     let mut table = Table::new(2);
     table.submit(1, request("echo"));
@@ -555,6 +581,39 @@ fn a_call_whose_try_ends_while_its_broker_connects_goes_on_waiting_for_the_conne
     table.pass(SECOND / 4);
     table.event(0, Event::Connected);
     table.asked(0);
+}
+
+#[test]
+fn a_broker_that_nobody_waits_for_after_its_pause_is_neither_connected_to_nor_left() {
+    let (mut table, _) = Table::connected(1);
+    // It is shunned for a while, and the next call waits for that to end.
+    table.event(0, Event::Lost);
+    table.submit(2, request("echo"));
+    for key in [1, 2] {
+        table.dialog.cancel(key);
+        table.act();
+    }
+    table.done.clear();
+    table.assert_empty();
+    assert_eq!((table.connects.as_slice(), table.left.as_slice()), (&[0][..], &[(0, "lost")][..]));
+    assert_eq!(table.dialog.counts().left, 1);
+
+    // The same after a refusal of the only broker there is.
+    let mut table = Table::new(1);
+    table.submit(1, request("echo"));
+    table.event(0, Event::Refused);
+    table.dialog.cancel(1);
+    table.act();
+    table.assert_empty();
+    assert_eq!((table.connects.as_slice(), table.left.len()), (&[0][..], 0));
+
+    // An attempt that is under way has its time, and its failure counts.
+    let mut table = Table::new(1);
+    table.submit(1, request("echo"));
+    table.dialog.cancel(1);
+    table.act();
+    table.assert_empty();
+    assert_eq!(table.left, [(0, "unreachable")]);
 }
 
 #[test]
@@ -675,6 +734,34 @@ fn what_wants_no_reply_ends_when_it_is_sent_and_makes_sure_that_somebody_was_the
     table.told[0].clear();
     table.assert_empty();
     assert!(table.told[0].is_empty());
+}
+
+#[test]
+fn what_wants_no_reply_waits_for_a_connection_until_its_deadline() {
+    for brokers in [1, 3] {
+        let mut table = Table::new(brokers);
+        table.submit(1, Request { no_reply: true, ..request("log") });
+        let refuse = |table: &mut Table, times| {
+            for _ in 0..times {
+                for broker in 0..brokers {
+                    table.event(broker, Event::Refused);
+                }
+                table.pass(SECOND / 10);
+            }
+        };
+        refuse(&mut table, 290);
+        assert!(table.done.is_empty(), "{:?}", table.done);
+        assert_eq!(table.dialog.counts().retries, 0);
+        let mut late = Table::new(brokers);
+        late.submit(1, Request { no_reply: true, ..request("log") });
+        refuse(&mut late, 301);
+        assert!(matches!(late.error_of_call(), CallError::Disconnected { .. }));
+
+        // One of them is being connected to; for the others this is nothing.
+        (0..brokers).for_each(|broker| table.event(broker, Event::Connected));
+        assert_eq!(table.told.iter().flatten().count(), 1);
+        assert!(table.result().is_ok());
+    }
 }
 
 #[test]

@@ -27,9 +27,9 @@ pub(super) struct Broker {
 pub(super) enum Link {
     #[default]
     Closed,
-    /// Connects, until this time. The timer may be set earlier, to do so anew after a
-    /// refusal.
-    Connecting { until: Instant },
+    /// To be connected until this time: by an attempt that is under way, or else by one
+    /// that begins when the timer is due, after a pause.
+    Connecting { until: Instant, attempting: bool },
     /// Connected. `heard` is the last message, `said` the last request, `asked` how
     /// many heartbeats went out since; `of_use`, whether any message came.
     Up { heard: Instant, said: Instant, asked: u32, of_use: bool },

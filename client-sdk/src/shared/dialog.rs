@@ -146,12 +146,14 @@ impl<T: Clone> Dialog<T> {
         let Some(link) = self.brokers.get(broker).map(|broker| broker.link) else { return };
         match (link, event) {
             (Link::Connecting { .. }, Event::Connected) => self.connected(broker, now),
-            (Link::Connecting { until }, Event::Refused | Event::Lost) => {
+            (Link::Connecting { until, .. }, Event::Refused | Event::Lost) => {
                 if self.brokers.iter().enumerate().any(|(at, other)| at != broker && !other.down) {
                     return self.leave(broker, "unreachable", Failure::Unreachable, now);
                 }
                 self.shun(broker, now);
-                let again = self.brokers[broker].not_before.unwrap_or(now);
+                let state = &mut self.brokers[broker];
+                state.link = Link::Connecting { until, attempting: false };
+                let again = state.not_before.unwrap_or(now);
                 self.set_broker_timer(broker, Some(again.min(until)));
             }
             (Link::Up { of_use, .. }, Event::Lost | Event::Refused) => {
@@ -292,10 +294,15 @@ impl<T: Clone> Dialog<T> {
         let state = &mut self.brokers[broker];
         match state.link {
             Link::Closed => {}
-            Link::Connecting { until } if now >= until || state.queued.is_empty() => {
+            // Nobody waits for it any more, and nothing was opened.
+            Link::Connecting { attempting: false, .. } if state.queued.is_empty() => {
+                state.link = Link::Closed;
+            }
+            Link::Connecting { until, .. } if now >= until => {
                 self.leave(broker, "unreachable", Failure::Unreachable, now);
             }
-            Link::Connecting { until } => {
+            Link::Connecting { until, .. } => {
+                state.link = Link::Connecting { until, attempting: true };
                 self.actions.push_back(Action::Connect { broker });
                 self.set_broker_timer(broker, Some(until));
             }
@@ -329,7 +336,7 @@ impl<T: Clone> Dialog<T> {
         if matches!(state.link, Link::Closed) {
             let later = state.not_before.filter(|at| *at > now);
             let until = later.unwrap_or(now) + self.settings.connect_timeout;
-            state.link = Link::Connecting { until };
+            state.link = Link::Connecting { until, attempting: later.is_none() };
             state.down = false;
             if later.is_none() {
                 self.actions.push_back(Action::Connect { broker });
@@ -410,6 +417,10 @@ impl<T: Clone> Dialog<T> {
         let Some(from) = self.calls.get(&key).map(|call| call.broker) else { return };
         let next = self.after(from);
         let Some(call) = self.calls.get_mut(&key) else { return };
+        if call.request.no_reply && matches!(failure, Failure::Unreachable) {
+            // It waits for a connection until its deadline, however often one fails.
+            call.tries = call.tries.saturating_sub(1);
+        }
         let exhausted = call.tries >= call.request.tries
             || call.parts > 0
             || call.workerless >= brokers

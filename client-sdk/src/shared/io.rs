@@ -73,19 +73,22 @@ impl Loop {
         let mut closing: Option<Instant> = None;
         loop {
             let now = now();
-            // What was handed over before the closing is taken before it.
-            let closed = self.handed.closed.load(Ordering::Acquire);
+            if self.handed.closed.load(Ordering::Acquire) {
+                closing.get_or_insert(now + CLOSE);
+            }
             for broker in 0..self.links.len() {
                 self.read(broker, now)?;
             }
             // While a broker takes nothing more, neither does the client.
-            let taken = if self.is_stuck() { 0 } else { self.take_submits(now) };
+            if !self.is_stuck() {
+                self.take_submits(now);
+            }
             for key in std::mem::take(&mut *self.handed.cancelled()) {
                 self.dialog.cancel(key);
             }
             self.dialog.handle_timeout(now);
-            if closing.is_none() && closed && taken < TURN_MAX {
-                closing = Some(now + CLOSE);
+            // What was handed over before the closing is taken before it, if there is time.
+            if closing.is_some_and(|until| self.submits.is_empty() || now >= until) {
                 self.dialog.close();
             }
             self.publish_early();
@@ -94,13 +97,15 @@ impl Loop {
             for link in &mut self.links {
                 link.flush()?;
             }
-            let idle = self.dialog.counts().outstanding == 0 && !self.is_stuck();
+            let more = !self.submits.is_empty();
+            let idle = self.dialog.counts().outstanding == 0 && !self.is_stuck() && !more;
             if closing.is_some_and(|until| idle || now >= until) {
                 let mut open = self.links.iter().filter_map(|link| link.connection.as_ref());
                 return open.try_for_each(|connection| connection.linger(CLOSE));
             }
-            let wait = if taken < TURN_MAX { self.due(closing, now) } else { Duration::ZERO };
-            self.wait(wait)?;
+            // There may be room by now for what nobody rings for again.
+            let goes_on = more && !self.is_stuck();
+            self.wait(if goes_on { Duration::ZERO } else { self.due(closing, now) })?;
             self.ear.clear();
         }
     }
@@ -116,11 +121,9 @@ impl Loop {
         self.links.iter().any(|link| !link.outbox.is_empty())
     }
 
-    /// Takes what callers handed over; how many.
-    fn take_submits(&mut self, now: Instant) -> usize {
-        let mut taken = 0;
+    /// Takes what callers handed over.
+    fn take_submits(&mut self, now: Instant) {
         for Submit { key, request, pending } in self.submits.try_iter().take(TURN_MAX) {
-            taken += 1;
             if pending.slot.is_withdrawn() {
                 let service = request.service;
                 let cancelled = CallError::Cancelled { service, may_have_run: false };
@@ -129,7 +132,6 @@ impl Loop {
                 self.dialog.submit(key, request, pending, now);
             }
         }
-        taken
     }
 
     /// Reads what a broker sent, and what became of its connection.
@@ -174,7 +176,10 @@ impl Loop {
                     log::warn!(broker = endpoint; "broker left: {reason}");
                     self.links[broker] = Link::default();
                 }
-                Action::Send { broker, command } => self.links[broker].outbox.push(command),
+                Action::Send { broker, command } => {
+                    let bytes_max = self.dialog.settings().batch_bytes_max;
+                    self.links[broker].outbox.push(command, bytes_max);
+                }
                 Action::Part { token, key, body } => {
                     if !token.slot.part(body, self.dialog.settings().reply_bytes_max) {
                         self.dialog.overflow(key);

@@ -29,6 +29,13 @@
 //! until it has said something. After a part of a reply has been handed out there is no
 //! other try.
 //!
+//! A *once* call that was sent has a next try only in the first row of the table. If its
+//! connection is cut, its broker left, or a later copy of it refused, it ends, with a single
+//! broker too: it may have run.
+//!
+//! What wants no reply ends when it is sent, and no failure to connect counts as a try of it:
+//! it waits for a connection until its deadline.
+//!
 //! When a call ends, every broker that may still be at it and is connected gets a CANCEL,
 //! those that it has left among them.
 

@@ -1,5 +1,7 @@
 //! What is ready for one broker, in as few messages as may be: everything that one
-//! turn of the loop produced leaves together, and nothing waits for more.
+//! turn of the loop produced leaves together, and nothing waits for more. A message of
+//! several records is bounded, so that a broker refuses no request for its company; a
+//! record beyond the bounds travels alone.
 
 use std::collections::VecDeque;
 
@@ -13,13 +15,12 @@ const INLINE_BYTES_MAX: usize = 4 << 10;
 /// made.
 const RECORDS_MAX: usize = 128;
 
-/// Bounds of a message, within the `frames_max` (1,024) and `message_bytes_max` (128 MiB)
-/// that a broker has by default. A record that passes one alone goes alone.
-const FRAMES_MAX: usize = 1_000;
-const BYTES_MAX: usize = 1 << 20;
+/// Frames of a message of several records, at most: as many as every broker takes, since
+/// Majordomo's `frames_max` is 8 or more.
+const FRAMES_MAX: usize = 8;
 
-/// About what a record has beside body and metadata.
-const RECORD_BYTES: usize = 64;
+/// What a record has beside its body, its metadata and the service's name, at most.
+const RECORD_BYTES_MAX: usize = 64;
 
 /// Messages to one broker, in order.
 #[derive(Default)]
@@ -27,31 +28,22 @@ pub(super) struct Outbox {
     /// Complete messages.
     messages: VecDeque<Vec<Vec<u8>>>,
     batch: Option<Batch<Vec<u8>>>,
-    /// About the bytes in the batch.
-    bytes: usize,
 }
 
 impl Outbox {
-    /// Puts one more record behind the others.
-    pub(super) fn push(&mut self, command: ToBroker<Body>) {
-        let (bytes, frames) = match &command {
-            ToBroker::Request { service, terms, body, .. } => {
-                let metadata = terms.metadata.as_bytes().len();
-                (body.size() + metadata + service.as_str().len(), body.frames().len())
-            }
-            ToBroker::Cancel { .. } | ToBroker::Heartbeat => (0, 0),
-        };
-        let bytes = bytes + RECORD_BYTES;
+    /// Puts one more record behind the others; a message of several has at most
+    /// `bytes_max` bytes.
+    pub(super) fn push(&mut self, command: ToBroker<Body>, bytes_max: usize) {
+        let (bytes, frames) = load(&command);
         let full = self.batch.as_ref().is_some_and(|batch| {
             batch.records() >= RECORDS_MAX
                 || batch.frame_count() + frames > FRAMES_MAX
-                || self.bytes + bytes > BYTES_MAX
+                || batch.bytes() + bytes > bytes_max
         });
         if full {
             self.close_batch();
         }
         let batch = self.batch.get_or_insert_with(|| Batch::of_client(INLINE_BYTES_MAX));
-        self.bytes += bytes;
         // Every request of a dialog has an id; without one there is nothing to send.
         if let Err(error) = command.write(batch) {
             log::error!("a command was not sent: {error}");
@@ -75,9 +67,21 @@ impl Outbox {
     }
 
     fn close_batch(&mut self) {
-        self.bytes = 0;
         self.messages.extend(self.batch.take().map(Batch::into_frames));
     }
+}
+
+/// What a record adds to a message at most: bytes, and frames behind the first.
+fn load(command: &ToBroker<Body>) -> (usize, usize) {
+    let ToBroker::Request { service, terms, body, .. } = command else {
+        return (RECORD_BYTES_MAX, 0);
+    };
+    let frames = match body.frames() {
+        [frame] if frame.len() <= INLINE_BYTES_MAX => 0,
+        frames => frames.len(),
+    };
+    let beside = service.as_str().len() + terms.metadata.as_bytes().len();
+    (RECORD_BYTES_MAX + beside + body.size(), frames)
 }
 
 #[cfg(test)]
@@ -85,6 +89,8 @@ mod tests {
     use majordomo_protocol::{Frames, Message, RequestId, ServiceName, Terms};
 
     use super::*;
+
+    const BYTES_MAX: usize = 256 << 10;
 
     fn request(body: impl Into<Body>) -> ToBroker<Body> {
         ToBroker::Request {
@@ -112,40 +118,51 @@ mod tests {
         let mut outbox = Outbox::default();
         assert!(outbox.is_empty() && messages(&mut outbox).is_empty());
         for _ in 0..300 {
-            outbox.push(request("hello"));
+            outbox.push(request("hello"), BYTES_MAX);
         }
         let records: Vec<_> = messages(&mut outbox).iter().map(|message| message.0).collect();
         assert_eq!(records, [128, 128, 44]);
 
         for _ in 0..5 {
-            outbox.push(request(vec![b"x".to_vec(); 400]));
+            outbox.push(request(vec![b"x".to_vec(); 3]), BYTES_MAX);
         }
         let frames: Vec<_> = messages(&mut outbox).iter().map(|message| message.1).collect();
-        assert_eq!(frames, [801, 801, 401]);
+        assert_eq!(frames, [7, 7, 4]);
 
-        for size in [600_000, 600_000, 5_000_000, 10] {
-            outbox.push(request(vec![0; size]));
+        for size in [200_000, 50_000, 60_000, 5_000_000, 10] {
+            outbox.push(request(vec![0; size]), BYTES_MAX);
         }
-        let all = messages(&mut outbox);
-        assert_eq!(all.iter().map(|message| message.0).collect::<Vec<_>>(), [1, 1, 1, 1]);
-        assert!(all.iter().all(|message| message.2 <= BYTES_MAX || message.0 == 1));
+        let records: Vec<_> = messages(&mut outbox).iter().map(|message| message.0).collect();
+        assert_eq!(records, [2, 1, 1, 1]);
         assert!(outbox.is_empty());
     }
+
     #[test]
-    fn no_message_is_more_than_a_broker_takes_unless_it_is_one_record() {
+    fn a_message_of_several_records_passes_no_bound() {
         // Sizes and frames in an order that meets every bound from below and above.
-        let shapes = [(1, 100), (999, 0), (1, 4_097), (2, 400_000), (1, 1 << 20), (1_000, 1)];
-        let mut outbox = Outbox::default();
-        for step in 1..=shapes.len() {
-            for number in 0..40 {
-                let (frames, size) = shapes[number * step % shapes.len()];
-                outbox.push(request(vec![vec![0; size]; frames]));
-                outbox.push(ToBroker::Heartbeat);
+        let shapes = [
+            (1, 100),
+            (7, 0),
+            (8, 0),
+            (1, 4_096),
+            (1, 4_097),
+            (2, 100_000),
+            (1, 1 << 20),
+            (900, 1),
+        ];
+        for bytes_max in [1, 10_000, BYTES_MAX] {
+            let mut outbox = Outbox::default();
+            for step in 1..=shapes.len() {
+                for number in 0..40 {
+                    let (frames, size) = shapes[number * step % shapes.len()];
+                    outbox.push(request(vec![vec![0; size]; frames]), bytes_max);
+                    outbox.push(ToBroker::Heartbeat, bytes_max);
+                }
             }
-        }
-        for (records, frames, bytes) in messages(&mut outbox) {
-            assert!(frames <= 1_024, "{frames} frames");
-            assert!(bytes <= BYTES_MAX || records == 1, "{bytes} bytes in {records} records");
+            for (records, frames, bytes) in messages(&mut outbox) {
+                let is_bounded = frames <= 8 && bytes <= bytes_max && records <= 128;
+                assert!(records == 1 || is_bounded, "{records}: {frames} frames, {bytes} bytes");
+            }
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct Settings {
     /// The most bytes of the bodies and metadata of the calls outstanding. Default:
     /// 256 MiB.
     pub outstanding_bytes_max: usize,
+    /// The most bytes of a message that carries several requests. Default: 256 KiB.
+    pub batch_bytes_max: usize,
     /// The largest body sent, in bytes. Default: 64 MiB.
     pub body_bytes_max: usize,
     /// The most frames in a body sent. Default: 1,000.
@@ -52,6 +54,7 @@ impl Default for Settings {
             liveness: 3,
             outstanding_max: 10_000,
             outstanding_bytes_max: 256 << 20,
+            batch_bytes_max: 256 << 10,
             body_bytes_max: 64 << 20,
             body_frames_max: 1_000,
             reply_bytes_max: 64 << 20,
@@ -78,6 +81,7 @@ impl Settings {
         check_number("outstanding_max", self.outstanding_max, 1..=1 << 20, "1 to 1048576")?;
         let bytes = self.outstanding_bytes_max;
         check_number("outstanding_bytes_max", bytes, 1..=usize::MAX, "1 or more")?;
+        check_number("batch_bytes_max", self.batch_bytes_max, 1..=64 << 20, "1 to 64 MiB")?;
         check_number("body_bytes_max", self.body_bytes_max, 1..=1 << 30, "1 to 1 GiB")?;
         // The number of body frames travels in two bytes.
         check_number("body_frames_max", self.body_frames_max, 1..=65_535, "1 to 65535")?;
