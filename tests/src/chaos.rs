@@ -114,8 +114,9 @@ pub struct Report {
     pub faults: Vec<Fault>,
     /// Delays of calls in each phase.
     pub phases: Vec<(&'static str, Delays)>,
-    /// Memory and descriptors, and when they were looked at.
-    pub usage: Vec<(Duration, String)>,
+    /// Memory and descriptors, when they were looked at, and the delays of calls since
+    /// the look before.
+    pub usage: Vec<(Duration, String, Delays)>,
     /// The brokers' counters at the end.
     pub brokers: Vec<String>,
     /// What may not be; empty when all is well.
@@ -179,6 +180,13 @@ impl Run {
         let phases =
             self.phases(started).map(|(name, from, until)| (name, delays(&outcomes, from, until)));
         let phases = phases.collect();
+        let mut before = started;
+        let usage = usage.into_iter().map(|(at, line)| {
+            let looked = started + at.as_micros() as Moment;
+            let since = delays(&outcomes, std::mem::replace(&mut before, looked), looked);
+            (at, line, since)
+        });
+        let usage = usage.collect();
         let troubles = fleet.troubles().to_vec();
         let several_brokers = self.profile.brokers() > 1;
         let books = Books { made, outcomes, executions, troubles, several_brokers };
@@ -269,8 +277,11 @@ impl fmt::Display for Report {
                 )?;
             }
         }
-        for (at, line) in &self.usage {
+        for (at, line, since) in &self.usage {
             writeln!(f, "{:>5} s     {line}", at.as_secs())?;
+            if since.calls > 0 {
+                writeln!(f, "            in the time before: {since}")?;
+            }
         }
         for broker in &self.brokers {
             writeln!(f, "broker      {broker}")?;
