@@ -117,8 +117,9 @@ impl Connection {
         &self.endpoint
     }
 
-    /// What can be done. The monitor, or the second connection, is read before the socket: whatever came before
-    /// the connection broke is there by then, and is read before it counts as lost.
+    /// What can be done. The monitor, or the second connection, is read before the socket:
+    /// whatever came before the connection broke is there by then, and is read before it
+    /// counts as lost.
     pub(crate) fn ready(&mut self) -> Result<Ready, Failed> {
         self.read_monitor()?;
         if let Some(second) = &self.second {
@@ -153,8 +154,8 @@ impl Connection {
         again.saturating_duration_since(now)
     }
 
-    /// Sends all frames, or says that there is no room or the connection broke. What was sent
-    /// of an incomplete message ZeroMQ takes back.
+    /// Sends all frames, or says that there is no room or the connection broke. What was
+    /// sent of an incomplete message ZeroMQ takes back.
     pub(crate) fn send(&self, frames: &[Vec<u8>]) -> Result<bool, Failed> {
         let mut rest = frames.iter().peekable();
         while let Some(frame) = rest.next() {
