@@ -1,5 +1,5 @@
-//! What is to be sent to peers of MDP/1.0: everything that one round of the loop has
-//! for a peer leaves in one message.
+//! What is to be sent to peers of MDP/1.0: what one round of the loop has for a peer
+//! leaves together, and what fills a message leaves at once.
 
 use foldhash::HashMap;
 use majordomo_protocol::{Batch, Body, ClientAddress, Inexpressible, PeerId, client, worker};
@@ -18,8 +18,6 @@ const BATCH_FRAMES_MAX: usize = 256;
 const BATCH_RECORDS_MAX: usize = 128;
 /// How many lists of task ids are kept for the next messages.
 const SPARE_MAX: usize = 1_000;
-/// How many task ids a list that is kept has room for.
-const SPARE_TASKS_MAX: usize = 1_000;
 
 /// Whom a batch goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,8 +130,7 @@ impl Outbox {
 
     /// Takes back the list of a message that was sent.
     pub(crate) fn reuse(&mut self, mut tasks: Vec<ClientAddress>) {
-        // A message of many tasks is seldom; its list is not kept.
-        if self.spare.len() < SPARE_MAX && tasks.capacity() <= SPARE_TASKS_MAX {
+        if self.spare.len() < SPARE_MAX {
             tasks.clear();
             self.spare.push(tasks);
         }
@@ -145,5 +142,28 @@ pub(crate) fn task_of(command: &worker::FromBroker<Body<Frame>>) -> Option<Clien
     match command {
         worker::FromBroker::Request { client, .. } => Some(client.clone()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use majordomo_protocol::InstanceId;
+
+    use super::*;
+
+    #[test]
+    fn a_message_leaves_at_once_when_it_has_all_the_records_it_may_have() {
+        let mut outbox = Outbox::default();
+        let peer = PeerId::new(b"c");
+        let mut records = Vec::new();
+        for _ in 0..300 {
+            let command = client::FromBroker::Heartbeat { instance: InstanceId::new([1; 8]) };
+            let full = outbox.add_for_client(peer.clone(), command, None).unwrap();
+            records.extend(full.map(|parcel| parcel.contents.batch.records()));
+        }
+        let rest = outbox.take_all();
+        records.extend(rest.iter().map(|parcel| parcel.contents.batch.records()));
+        assert_eq!(records, [128, 128, 44]);
+        assert!(outbox.take_all().is_empty() && outbox.records() == 0);
     }
 }

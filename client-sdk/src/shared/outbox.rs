@@ -1,7 +1,7 @@
-//! What is ready for one broker, in as few messages as may be: everything that one
-//! turn of the loop produced leaves together, and nothing waits for more. A message of
-//! several records is bounded, so that a broker refuses no request for its company; a
-//! record beyond the bounds travels alone.
+//! What is ready for one broker, in few messages: what one turn of the loop produced
+//! leaves together, and nothing waits for more. A message of several records is bounded,
+//! so that a broker refuses no request for its company; a record beyond the bounds travels
+//! alone.
 
 use std::collections::VecDeque;
 
