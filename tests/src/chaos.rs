@@ -24,12 +24,14 @@ pub mod ledger;
 mod many;
 pub mod peers;
 pub mod reconnect;
+mod witness;
 
 use account::{Account, Books};
 use faults::{Crew, Fault, Kind, draw};
 use fleet::{Fleet, Plan};
 use latency::{Delays, delays};
 use ledger::{Moment, moment};
+use witness::Witness;
 
 /// What a run is to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +119,9 @@ pub struct Report {
     /// Memory and descriptors, when they were looked at, and the delays of calls since
     /// the look before.
     pub usage: Vec<(Duration, String, Delays)>,
+    /// How often a broker let a witness wait, and for how long at most; faults are the
+    /// reason of most.
+    pub silences: (usize, Duration),
     /// The brokers' counters at the end.
     pub brokers: Vec<String>,
     /// What may not be; empty when all is well.
@@ -169,8 +174,11 @@ impl Run {
         let mut fleet = Fleet::start(self.plan());
         fleet.start_clients();
         let started = moment();
+        let endpoints = fleet.brokers().iter().map(|broker| broker.endpoint().to_owned());
+        let witness = Witness::start(endpoints);
         let usage = self.make_trouble(&mut fleet, &faults);
         let made = fleet.stop_clients();
+        let silences = witness.stop();
         let brokers = fleet.brokers().iter();
         let brokers = brokers.map(|broker| in_short(&Reports::of(broker.endpoint()).fresh()));
         let brokers = brokers.collect();
@@ -189,11 +197,13 @@ impl Run {
         let usage = usage.collect();
         let troubles = fleet.troubles().to_vec();
         let several_brokers = self.profile.brokers() > 1;
-        let books = Books { made, outcomes, executions, troubles, several_brokers };
+        let longest = silences.iter().map(|silence| silence.until - silence.from).max();
+        let seen = (silences.len(), Duration::from_micros(longest.unwrap_or(0)));
+        let books = Books { made, outcomes, executions, troubles, silences, several_brokers };
         let account = books.account();
         let mut violations = self.violations(&account);
         violations.extend(fleet.complaints().iter().cloned());
-        Report { account, faults, phases, usage, brokers, violations }
+        Report { account, faults, phases, usage, silences: seen, brokers, violations }
     }
 
     /// Lets the faults happen, each at its time. Gives what was used meanwhile.
@@ -283,6 +293,8 @@ impl fmt::Display for Report {
                 writeln!(f, "            in the time before: {since}")?;
             }
         }
+        let (silences, longest) = self.silences;
+        writeln!(f, "silences    {silences} of a broker, the longest {longest:.1?}")?;
         for broker in &self.brokers {
             writeln!(f, "broker      {broker}")?;
         }

@@ -28,7 +28,17 @@ impl RawPeer {
     ///
     /// When it cannot be made or connected.
     pub fn dealer(endpoint: &str) -> Self {
-        let peer = RawPeer::unconnected(zmq::DEALER);
+        RawPeer::dealer_in(&CONTEXT, endpoint)
+    }
+
+    /// A DEALER socket of a context of its own choice: a context has 1,023 sockets at
+    /// most, those among them that were closed and still linger.
+    ///
+    /// # Panics
+    ///
+    /// As [`RawPeer::dealer`].
+    pub fn dealer_in(context: &zmq::Context, endpoint: &str) -> Self {
+        let peer = RawPeer::unconnected(context, zmq::DEALER);
         // A peer that sends more than the broker reads must not block its test.
         peer.socket.set_sndhwm(0).expect("a send limit");
         peer.connected(endpoint)
@@ -40,7 +50,7 @@ impl RawPeer {
     ///
     /// As [`RawPeer::dealer`].
     pub fn req(endpoint: &str) -> Self {
-        RawPeer::unconnected(zmq::REQ).connected(endpoint)
+        RawPeer::unconnected(&CONTEXT, zmq::REQ).connected(endpoint)
     }
 
     /// A REQ socket with ZMQ_REQ_CORRELATE, which puts a request id before the empty
@@ -50,7 +60,7 @@ impl RawPeer {
     ///
     /// As [`RawPeer::dealer`].
     pub fn req_correlated(endpoint: &str) -> Self {
-        let peer = RawPeer::unconnected(zmq::REQ);
+        let peer = RawPeer::unconnected(&CONTEXT, zmq::REQ);
         peer.socket.set_req_correlate(true).expect("ZMQ_REQ_CORRELATE");
         peer.socket.set_req_relaxed(true).expect("ZMQ_REQ_RELAXED");
         peer.connected(endpoint)
@@ -63,13 +73,13 @@ impl RawPeer {
     ///
     /// As [`RawPeer::dealer`].
     pub fn reluctant(endpoint: &str) -> Self {
-        let peer = RawPeer::unconnected(zmq::DEALER);
+        let peer = RawPeer::unconnected(&CONTEXT, zmq::DEALER);
         peer.socket.set_rcvhwm(1).expect("a receive limit");
         peer.connected(endpoint)
     }
 
-    fn unconnected(kind: zmq::SocketType) -> Self {
-        let socket = CONTEXT.socket(kind).expect("a socket");
+    fn unconnected(context: &zmq::Context, kind: zmq::SocketType) -> Self {
+        let socket = context.socket(kind).expect("a socket");
         // What was sent right before the socket is closed still leaves, if it can.
         socket.set_linger(1_000).expect("a short linger");
         let send_limit = i32::try_from(LIMIT.as_millis()).unwrap_or(i32::MAX);

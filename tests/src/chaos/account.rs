@@ -34,6 +34,8 @@ pub struct Books {
     pub executions: Vec<Execution>,
     /// What explains a second run.
     pub troubles: Vec<Trouble>,
+    /// When a broker was silent, as somebody saw who only asks it something now and then.
+    pub silences: Vec<Trouble>,
     /// Whether a client has another broker to go to, which runs its calls anew.
     pub several_brokers: bool,
 }
@@ -97,6 +99,7 @@ impl Books {
                 }
             }
         }
+        let start = self.outcomes.iter().map(|outcome| outcome.began).min().unwrap_or(0);
         let twice: u64 = ends.values().map(|count| count - 1).sum();
         account.unaccounted = self.made.abs_diff(ends.len() as u64) + twice;
         for pair in self.executions.windows(2) {
@@ -107,8 +110,10 @@ impl Books {
             match self.explain(first, second) {
                 Some(cause) => *account.again.entry(cause).or_insert(0) += 1,
                 None => account.unexplained.push(format!(
-                    "{:?} ran at worker {} (attempt {}) and {} ms later at worker {} (attempt {})",
+                    "{:?} ran after {:.3} s at worker {} (attempt {}), and {} ms later at worker {} \
+                     (attempt {})",
                     first.call,
+                    first.at.saturating_sub(start) as f64 / 1e6,
                     first.worker,
                     first.attempt,
                     (second.at - first.at) / 1_000,
@@ -125,12 +130,12 @@ impl Books {
         let during = |trouble: &&Trouble| {
             trouble.from <= second.at + SLACK && trouble.until + SLACK >= first.at
         };
-        let of = |role, number: Option<u32>| {
-            let mut troubles = self.troubles.iter().filter(during);
-            troubles.any(|trouble| {
+        let among = |troubles: &[Trouble], role, number: Option<u32>| {
+            troubles.iter().filter(during).any(|trouble| {
                 trouble.role == role && number.is_none_or(|number| trouble.number == number)
             })
         };
+        let of = |role, number| among(&self.troubles, role, number);
         // What was on its way to a worker that was lost may run there later than at the
         // next one.
         if [first, second].iter().any(|run| of(Role::Worker, Some(run.worker))) {
@@ -139,6 +144,8 @@ impl Books {
             Some("a broker was lost")
         } else if self.several_brokers && of(Role::Client, Some(first.call.client())) {
             Some("its client was cut off and went to another broker")
+        } else if among(&self.silences, Role::Broker, None) {
+            Some("a broker was silent, and no fault was the reason")
         } else {
             None
         }
@@ -264,5 +271,15 @@ mod tests {
         assert!(check(Role::Client, 1, 52 * SECOND, true));
         assert!(!check(Role::Client, 1, 52 * SECOND, false), "nowhere else to go");
         assert!(!check(Role::Client, 2, 52 * SECOND, true), "another client");
+
+        let silent = |from| {
+            let mut books =
+                books(Ending::Answered, vec![execution(1, 50 * SECOND), execution(2, 55 * SECOND)]);
+            let until = from + SECOND;
+            books.silences = vec![Trouble { role: Role::Broker, number: 1, from, until }];
+            books.account().again.keys().copied().collect::<Vec<_>>()
+        };
+        assert_eq!(silent(52 * SECOND), ["a broker was silent, and no fault was the reason"]);
+        assert_eq!(silent(40 * SECOND), [""; 0], "long before");
     }
 }

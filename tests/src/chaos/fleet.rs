@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use majordomo_client::Version;
@@ -328,7 +329,11 @@ impl Fleet {
 
 /// Many peers that connect at once, ask something and leave without the answer.
 fn crowd(endpoint: &str) {
-    let peers: Vec<RawPeer> = (0..CROWD).map(|_| RawPeer::dealer(endpoint)).collect();
+    let context = zmq::Context::new();
+    let peers: Vec<RawPeer> = (0..CROWD).map(|_| RawPeer::dealer_in(&context, endpoint)).collect();
     let question = wire::request(wire::Version::V0_2, "mmi.service", [super::peers::SERVICE]);
     peers.iter().for_each(|peer| peer.send(&question));
+    drop(peers);
+    // It ends when the last of its sockets has left, and that can take a second.
+    thread::spawn(move || drop(context));
 }

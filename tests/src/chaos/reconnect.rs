@@ -144,6 +144,7 @@ impl Reconnect {
             outcomes: ledger::read(&outcomes).expect("the callers' books"),
             executions: ledger::read(&directory.path().join("worker")).expect("workers' books"),
             troubles,
+            silences: vec![],
             several_brokers: false,
         };
         let account = books.account();
