@@ -45,6 +45,10 @@ impl Call {
         Call { key, slot, shared: Some(shared) }
     }
 
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
     /// Blocks until the reply is there or the call failed, at most until its deadline.
     /// A reply in parts is joined: their frames, in order, before those of the last.
     ///

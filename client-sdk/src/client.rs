@@ -17,10 +17,9 @@ use crate::call_error::CallError;
 use crate::mmi;
 use crate::options::Options;
 use crate::places::Places;
-use crate::shared::io::{Link, Loop, Submit};
+use crate::shared::io::{Driver, Submit};
 use crate::shared::{Counts, Dialog, Request, Settings};
 use crate::slot::{self, Pending, Slot};
-use crate::wake::{self, Bell};
 
 /// A client of MDP/1.0, for any number of threads and calls at once.
 ///
@@ -65,7 +64,7 @@ pub(crate) struct Shared {
     handed: Arc<Handed>,
     places: Arc<Places>,
     keys: AtomicU64,
-    bell: Bell,
+    driver: Arc<Driver>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -117,17 +116,17 @@ impl Client {
         let dialog = Dialog::new(settings, seed)?;
         let settings = dialog.settings().clone();
         let (submits, taken) = crossbeam_channel::bounded(settings.outstanding_max);
-        let (bell, ear) = wake::pair().map_err(CallError::Start)?;
         let handed = Arc::new(Handed::default());
-        let links = settings.endpoints.iter().map(|_| Link::default()).collect();
-        let run = Loop { context, dialog, submits: taken, handed: handed.clone(), ear, links };
+        let driver = Driver::new(context, dialog, taken, handed.clone());
+        let driver = Arc::new(driver.map_err(CallError::Start)?);
+        let run = driver.clone();
         let thread = thread::Builder::new().name("majordomo-client".to_owned());
         let thread = thread.spawn(move || run.run()).map_err(CallError::Start)?;
         let places = Places::new(settings.outstanding_max, settings.outstanding_bytes_max);
         let places = Arc::new(places);
         let keys = AtomicU64::new(1);
         let thread = Some(thread);
-        let shared = Shared { settings, when_full, submits, handed, places, keys, bell, thread };
+        let shared = Shared { settings, when_full, submits, handed, places, keys, driver, thread };
         Ok(Client { shared: Arc::new(shared) })
     }
 
@@ -153,7 +152,9 @@ impl Client {
         body: impl Into<Body>,
         options: &Options,
     ) -> Result<Body, CallError> {
-        self.submit_with(service, body, options)?.wait()
+        let call = self.hand_over(service, body.into(), options, false)?;
+        self.shared.driver.drive(call.slot());
+        call.wait()
     }
 
     /// Asks a service and goes on. Blocks only where as many calls are outstanding, or as
@@ -178,7 +179,9 @@ impl Client {
         body: impl Into<Body>,
         options: &Options,
     ) -> Result<Call, CallError> {
-        self.hand_over(service, body.into(), options, false)
+        let call = self.hand_over(service, body.into(), options, false)?;
+        self.shared.driver.ring();
+        Ok(call)
     }
 
     /// Asks a service and wants no answer, not even an error. Blocks as
@@ -205,7 +208,9 @@ impl Client {
         body: impl Into<Body>,
         options: &Options,
     ) -> Result<(), CallError> {
-        self.hand_over(service, body.into(), options, true).map(Call::detach)
+        self.hand_over(service, body.into(), options, true)?.detach();
+        self.shared.driver.ring();
+        Ok(())
     }
 
     /// Whether at least one worker is registered for `service` (RFC 8, `mmi.service`). It
@@ -258,6 +263,7 @@ impl Client {
         self.shared.close();
     }
 
+    /// Puts a call where it will be found. Who does so sees to it that somebody looks.
     fn hand_over(
         &self,
         service: &str,
@@ -283,7 +289,6 @@ impl Client {
         }
         // There is room for as many as there are places.
         shared.submits.try_send(Submit { key, request, pending }).map_err(|_| closed)?;
-        shared.bell.ring();
         Ok(Call::new(key, slot, shared.clone()))
     }
 }
@@ -296,12 +301,12 @@ fn weight(request: &Request) -> usize {
 impl Shared {
     pub(crate) fn cancel(&self, key: u64) {
         self.handed.cancelled().push(key);
-        self.bell.ring();
+        self.driver.ring();
     }
 
     fn close(&self) {
         self.handed.closed.store(true, Ordering::Release);
-        self.bell.ring();
+        self.driver.ring();
     }
 }
 

@@ -9,6 +9,7 @@
 //! unused: a broken connection is replaced as a whole.
 
 use std::ops::Deref;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -192,6 +193,23 @@ impl Connection {
         let events = if wanted { zmq::POLLIN | zmq::POLLOUT } else { zmq::POLLIN };
         let monitor = self.monitor.iter().map(|monitor| monitor.0.as_poll_item(zmq::POLLIN));
         std::iter::once(self.socket.as_poll_item(events)).chain(monitor)
+    }
+
+    /// Whether nothing has come that was not read.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut sockets =
+            std::iter::once(&self.socket).chain(self.monitor.as_ref().map(|monitor| &monitor.0));
+        sockets.all(|socket| {
+            retry(|| socket.get_events()).is_ok_and(|events| !events.contains(zmq::POLLIN))
+        })
+    }
+
+    /// What becomes readable when something comes, for whoever waits without the sockets;
+    /// they must have been [quiet](Connection::is_quiet) then.
+    pub(crate) fn fds(&self) -> Vec<RawFd> {
+        let sockets =
+            std::iter::once(&self.socket).chain(self.monitor.as_ref().map(|monitor| &monitor.0));
+        sockets.filter_map(|socket| socket.get_fd().ok()).collect()
     }
 
     /// Whether the connection is without monitor, so that somebody must look now and

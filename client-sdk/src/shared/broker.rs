@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use foldhash::HashSet;
-
 /// One of the brokers of a client.
 #[derive(Debug, Default)]
 pub(super) struct Broker {
@@ -13,8 +11,8 @@ pub(super) struct Broker {
     pub(super) down: bool,
     /// Calls that wait for the connection to be complete.
     pub(super) queued: BTreeSet<u64>,
-    /// Calls that wait for an answer.
-    pub(super) sent: HashSet<u64>,
+    /// How many calls wait for an answer.
+    pub(super) sent: usize,
     /// Connections since it was last heard that were refused, or broke or were given up.
     fruitless: u32,
     /// When it may be connected to again.
@@ -88,7 +86,7 @@ impl Broker {
     pub(super) fn beat(&mut self, heartbeat: Duration, liveness: u32, now: Instant) -> Beat {
         let Link::Up { heard, said, asked, .. } = &mut self.link else { return Beat::Rest };
         // What wants no answer is outstanding until something was heard after it.
-        if self.sent.is_empty() && *heard > *said {
+        if self.sent == 0 && *heard > *said {
             return Beat::Rest;
         }
         if *asked >= liveness {

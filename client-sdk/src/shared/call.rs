@@ -85,6 +85,22 @@ impl<T> Call<T> {
         }
     }
 
+    /// Whether it waits for an answer of this broker.
+    pub(super) fn is_at(&self, broker: usize) -> bool {
+        self.state == State::Sent && self.broker == broker
+    }
+
+    /// It has ended at this broker, so nothing is to be cancelled there. Whether this was
+    /// the one that it waited for.
+    pub(super) fn has_ended_at(&mut self, broker: usize) -> bool {
+        self.left.retain(|left| *left != broker);
+        let was_there = self.is_at(broker);
+        if was_there {
+            self.state = State::Pausing;
+        }
+        was_there
+    }
+
     pub(super) fn may_have_run(&self) -> bool {
         self.sent_before || self.state == State::Sent
     }

@@ -1,6 +1,6 @@
 //! The calls of a client, their tries, and the brokers they go to.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use foldhash::{HashMap, HashMapExt};
@@ -11,6 +11,7 @@ use super::broker::{Beat, Broker, Link};
 use super::call::{Call, Failure, State, request_id};
 use super::event::{Action, Counts, Event, Request};
 use super::settings::Settings;
+use super::timers::{Timer, Timers};
 use crate::call_error::CallError;
 
 /// The conversation of one client with its brokers. `T` is what its owner knows a
@@ -22,19 +23,13 @@ pub struct Dialog<T> {
     /// The broker that new calls go to.
     current: usize,
     calls: HashMap<u64, Call<T>>,
-    timers: BTreeSet<(Instant, Timer)>,
+    timers: Timers,
     actions: VecDeque<Action<T>>,
     random: fastrand::Rng,
     /// The first half of every request id.
     prefix: [u8; 8],
     counts: Counts,
     closed: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    Broker(usize),
-    Call(u64),
 }
 
 impl<T: Clone> Dialog<T> {
@@ -51,7 +46,7 @@ impl<T: Clone> Dialog<T> {
             settings,
             current: 0,
             calls: HashMap::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::default(),
             actions: VecDeque::new(),
             random: fastrand::Rng::with_seed(seed),
             prefix: seed.to_be_bytes(),
@@ -73,13 +68,13 @@ impl<T: Clone> Dialog<T> {
     /// Entries in all tables together; 0 when nothing is under way and no broker has
     /// a timer.
     pub fn entries(&self) -> usize {
-        let at_brokers = |broker: &Broker| broker.queued.len() + broker.sent.len();
+        let at_brokers = |broker: &Broker| broker.queued.len() + broker.sent;
         self.calls.len() + self.timers.len() + self.brokers.iter().map(at_brokers).sum::<usize>()
     }
 
     /// When [`Dialog::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(due, _)| *due)
+        self.timers.first().map(|(due, _)| due)
     }
 
     /// The next thing to do.
@@ -129,11 +124,11 @@ impl<T: Clone> Dialog<T> {
 
     /// Time has passed. Nothing happens before [`Dialog::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((due, timer)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
+        while let Some((due, timer)) = self.timers.first().filter(|(due, _)| *due <= now) {
             match timer {
                 Timer::Call(key) => self.call_due(key, now),
                 Timer::Broker(broker) => {
-                    self.timers.remove(&(due, timer));
+                    self.timers.remove(due, timer);
                     self.brokers[broker].due = None;
                     self.broker_due(broker, now);
                 }
@@ -198,23 +193,24 @@ impl<T: Clone> Dialog<T> {
     }
 
     /// The call under way that has this id.
-    fn find(&self, id: &RequestId) -> Option<u64> {
+    fn find(&mut self, id: &RequestId) -> Option<(u64, &mut Call<T>)> {
         let (prefix, key) = id.as_bytes().split_first_chunk::<8>()?;
         let key = u64::from_be_bytes(key.try_into().ok()?);
-        (*prefix == self.prefix && self.calls.contains_key(&key)).then_some(key)
+        let call = self.calls.get_mut(&key).filter(|_| *prefix == self.prefix);
+        call.map(|call| (key, call))
     }
 
     /// The call under way that this broker was asked for last.
-    fn find_at(&self, broker: usize, id: &RequestId) -> Option<u64> {
-        self.find(id).filter(|key| self.brokers[broker].sent.contains(key))
+    fn find_at(&mut self, broker: usize, id: &RequestId) -> Option<(u64, &mut Call<T>)> {
+        self.find(id).filter(|(_, call)| call.is_at(broker))
     }
 
     fn part(&mut self, broker: usize, request: &Answered, body: Body, now: Instant) {
-        let key = match request {
+        let found = match request {
             Answered::Id(id) => self.find_at(broker, id),
             Answered::Service(_) => None,
         };
-        let Some((key, call)) = key.and_then(|key| Some((key, self.calls.get_mut(&key)?))) else {
+        let Some((key, call)) = found else {
             self.counts.dropped += 1;
             return;
         };
@@ -228,45 +224,43 @@ impl<T: Clone> Dialog<T> {
     /// A reply counts from whichever broker it comes, as long as no part has come from
     /// another.
     fn last(&mut self, broker: usize, request: &Answered, body: Body) {
-        let key = match request {
+        let found = match request {
             Answered::Id(id) => self.find(id),
             Answered::Service(_) => None,
         };
-        let fits = |call: &Call<T>| call.parts == 0 || call.broker == broker;
-        match key.filter(|key| self.calls.get(key).is_some_and(fits)) {
+        match found.filter(|(_, call)| call.parts == 0 || call.broker == broker) {
             None => self.counts.dropped += 1,
-            Some(key) => {
-                self.has_ended(key, broker);
+            Some((key, call)) => {
+                let was_there = call.has_ended_at(broker);
+                self.brokers[broker].sent -= usize::from(was_there);
                 self.end(key, Ok(body));
             }
         }
     }
 
     fn error(&mut self, broker: usize, id: RequestId, reason: Reason, details: Body, now: Instant) {
-        let Some(key) = self.find_at(broker, &id) else {
+        let Some((key, call)) = self.find_at(broker, &id) else {
             self.counts.dropped += 1;
             return;
         };
-        self.has_ended(key, broker);
-        let Some(call) = self.calls.get_mut(&key) else { return };
-        match reason.code {
-            code::STOPPING => {
-                call.state = State::Pausing;
-                self.shun(broker, now);
-                self.fail_try(key, Failure::Stopping, now);
-            }
-            code::BUSY => {
-                call.state = State::Pausing;
-                self.fail_try(key, Failure::Busy(reason.text), now);
-            }
+        let was_there = call.has_ended_at(broker);
+        let failure = match reason.code {
+            code::STOPPING => Ok(Failure::Stopping),
+            code::BUSY => Ok(Failure::Busy(reason.text)),
             code::NO_WORKER if call.request.fail_fast => {
-                call.state = State::Pausing;
                 call.workerless += 1;
-                self.fail_try(key, Failure::NoWorker, now);
+                Ok(Failure::NoWorker)
             }
-            _ => {
-                let error = call.answered(reason, details);
-                self.end(key, Err(error));
+            _ => Err(call.answered(reason, details)),
+        };
+        self.brokers[broker].sent -= usize::from(was_there);
+        match failure {
+            Err(error) => self.end(key, Err(error)),
+            Ok(failure) => {
+                if matches!(failure, Failure::Stopping) {
+                    self.shun(broker, now);
+                }
+                self.fail_try(key, failure, now);
             }
         }
     }
@@ -351,16 +345,17 @@ impl<T: Clone> Dialog<T> {
         let broker = call.broker;
         let command = call.command(self.prefix, key, now);
         self.actions.push_back(Action::Send { broker, command });
-        call.state = State::Sent;
-        call.left.retain(|left| *left != broker);
         let (due, no_reply) = (now + call.request.timeout, call.request.no_reply);
+        // Without a reply it ends here, and is outstanding nowhere.
+        call.state = if no_reply { State::Pausing } else { State::Sent };
+        call.left.retain(|left| *left != broker);
         if self.brokers[broker].say(now) {
             self.set_broker_timer(broker, Some(now + self.settings.heartbeat));
         }
         if no_reply {
             return self.end(key, Ok(Body::from("")));
         }
-        self.brokers[broker].sent.insert(key);
+        self.brokers[broker].sent += 1;
         self.set_call_timer(key, due);
     }
 
@@ -373,7 +368,8 @@ impl<T: Clone> Dialog<T> {
         let state = &mut self.brokers[broker];
         state.link = Link::Closed;
         let queued = std::mem::take(&mut state.queued);
-        let mut sent = Vec::from_iter(state.sent.drain());
+        let sent = self.calls.iter().filter(|(_, call)| call.is_at(broker));
+        let mut sent: Vec<u64> = sent.map(|(key, _)| *key).collect();
         sent.sort_unstable();
         self.set_broker_timer(broker, None);
         self.actions.push_back(Action::Disconnect { broker, reason });
@@ -393,14 +389,6 @@ impl<T: Clone> Dialog<T> {
         self.brokers[broker].shun(&mut self.random, now);
         if self.current == broker {
             self.current = self.after(broker);
-        }
-    }
-
-    /// It has ended at this broker, so nothing is to be cancelled there.
-    fn has_ended(&mut self, key: u64, broker: usize) {
-        self.brokers[broker].sent.remove(&key);
-        if let Some(call) = self.calls.get_mut(&key) {
-            call.left.retain(|left| *left != broker);
         }
     }
 
@@ -430,9 +418,11 @@ impl<T: Clone> Dialog<T> {
             let error = call.failed(failure, &self.settings.endpoints);
             return self.end(key, Err(error));
         }
-        call.sent_before |= call.state == State::Sent;
+        if call.state == State::Sent {
+            call.sent_before = true;
+            self.brokers[from].sent -= 1;
+        }
         call.state = State::Pausing;
-        self.brokers[from].sent.remove(&key);
         self.brokers[from].queued.remove(&key);
         let (target, at_once) = match failure {
             Failure::TimedOut | Failure::Cut => (from, true),
@@ -459,11 +449,15 @@ impl<T: Clone> Dialog<T> {
     fn end(&mut self, key: u64, result: Result<Body, CallError>) {
         let Some(call) = self.calls.remove(&key) else { return };
         if let Some(due) = call.due {
-            self.timers.remove(&(due, Timer::Call(key)));
+            self.timers.remove(due, Timer::Call(key));
         }
         let last = &mut self.brokers[call.broker];
-        last.queued.remove(&key);
-        let at = last.sent.remove(&key).then_some(call.broker);
+        let at = (call.state == State::Sent).then_some(call.broker);
+        match call.state {
+            State::Sent => last.sent -= 1,
+            State::Queued => _ = last.queued.remove(&key),
+            State::Pausing => {}
+        }
         for broker in call.left.into_iter().chain(at) {
             if self.brokers[broker].is_up() {
                 let command = ToBroker::Cancel { id: request_id(self.prefix, key) };
@@ -478,18 +472,18 @@ impl<T: Clone> Dialog<T> {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let due = due.min(call.ends_at());
         if let Some(before) = call.due.replace(due) {
-            self.timers.remove(&(before, Timer::Call(key)));
+            self.timers.remove(before, Timer::Call(key));
         }
-        self.timers.insert((due, Timer::Call(key)));
+        self.timers.insert(due, Timer::Call(key));
     }
 
     fn set_broker_timer(&mut self, broker: usize, due: Option<Instant>) {
         let state = &mut self.brokers[broker];
         if let Some(before) = std::mem::replace(&mut state.due, due) {
-            self.timers.remove(&(before, Timer::Broker(broker)));
+            self.timers.remove(before, Timer::Broker(broker));
         }
         if let Some(due) = due {
-            self.timers.insert((due, Timer::Broker(broker)));
+            self.timers.insert(due, Timer::Broker(broker));
         }
     }
 }

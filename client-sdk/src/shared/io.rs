@@ -1,12 +1,14 @@
-//! The socket half of a client: the thread that owns the sockets.
+//! The socket half of a client: whoever drives its sockets.
 //!
 //! One turn of the loop: read what the brokers sent, take what callers handed over,
 //! let time pass, do what the dialog asks for, and send what became ready, to each
 //! broker in as few messages as may be. Then wait for the next event. Sockets are read
 //! before time passes, so that what has come counts, even when it is seen late.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -17,8 +19,8 @@ use crate::call_error::CallError;
 use crate::client::Handed;
 use crate::connection::{self, Connection, Failed, LOOK, Ready};
 use crate::io::now;
-use crate::slot::Pending;
-use crate::wake::Ear;
+use crate::slot::{Pending, Slot};
+use crate::wake::{self, Bell, Ear};
 
 /// How many calls, and how many messages of a broker, are taken in one turn.
 const TURN_MAX: usize = 128;
@@ -29,6 +31,9 @@ const BATCH_BYTES_MAX: usize = 2 << 20;
 /// How long the closing of a client waits for what is still to be sent.
 const CLOSE: Duration = Duration::from_secs(1);
 
+/// So often the I/O thread looks for what brokers sent while callers drive.
+const REST: Duration = Duration::from_secs(1);
+
 /// A call on its way to the I/O thread.
 pub(crate) struct Submit {
     pub(crate) key: u64,
@@ -36,29 +41,183 @@ pub(crate) struct Submit {
     pub(crate) pending: Arc<Pending>,
 }
 
-/// The I/O thread's own.
+/// What one thread at a time drives: the I/O thread, or a caller that waits for its own
+/// reply and finds the I/O thread at rest. That saves it two wake-ups a call.
+pub(crate) struct Driver {
+    /// Nothing once the client has ended.
+    driven: Mutex<Option<Loop>>,
+    /// Whether a caller has driven since the I/O thread last looked.
+    by_caller: AtomicBool,
+    bell: Bell,
+    ear: Arc<Ear>,
+}
+
+/// The sockets, and all that decides what passes through them.
 pub(crate) struct Loop {
-    pub(crate) context: zmq::Context,
-    pub(crate) dialog: Dialog<Arc<Pending>>,
-    pub(crate) submits: Receiver<Submit>,
-    pub(crate) handed: Arc<Handed>,
-    pub(crate) ear: Ear,
-    pub(crate) links: Vec<Link>,
+    context: zmq::Context,
+    dialog: Dialog<Arc<Pending>>,
+    submits: Receiver<Submit>,
+    handed: Arc<Handed>,
+    ear: Arc<Ear>,
+    links: Vec<Link>,
+    /// Until when what is still to be sent has time, once the client is closed.
+    closing: Option<Instant>,
 }
 
 /// The socket of one broker, if one is open, and what waits for it.
 #[derive(Default)]
-pub(crate) struct Link {
+struct Link {
     connection: Option<Connection>,
     /// Whether the dialog was told of its being complete, or of its end.
     told: bool,
     outbox: Outbox,
 }
 
+impl Driver {
+    /// For calls that come by this channel.
+    pub(crate) fn new(
+        context: zmq::Context,
+        dialog: Dialog<Arc<Pending>>,
+        submits: Receiver<Submit>,
+        handed: Arc<Handed>,
+    ) -> io::Result<Self> {
+        let (bell, ear) = wake::pair()?;
+        let ear = Arc::new(ear);
+        let links = dialog.settings().endpoints.iter().map(|_| Link::default()).collect();
+        let closing = None;
+        let driven = Loop { context, dialog, submits, handed, ear: ear.clone(), links, closing };
+        let driven = Mutex::new(Some(driven));
+        Ok(Driver { driven, by_caller: AtomicBool::new(false), bell, ear })
+    }
+
+    /// Something was handed over.
+    pub(crate) fn ring(&self) {
+        self.bell.ring();
+    }
+
+    /// The I/O thread: drives, and rests while nothing is outstanding, until the client is
+    /// closed or the context terminated.
+    pub(crate) fn run(&self) {
+        loop {
+            let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(turns) = driven.as_mut() else { return };
+            match turns.go_on_while(|turns| !turns.is_at_rest()) {
+                Ok(Go::On) => {}
+                ended => {
+                    turns.end(ended.err());
+                    *driven = None;
+                    return;
+                }
+            }
+            let (fds, left) = turns.rest();
+            drop(driven);
+            self.rest(&fds, left);
+        }
+    }
+
+    /// Waits for a ring, and for what brokers send; but while callers drive, what brokers
+    /// send is theirs, and only looked for now and then.
+    fn rest(&self, fds: &[RawFd], left: Duration) {
+        let mut items = vec![zmq::PollItem::from_fd(self.ear.fd(), zmq::POLLIN)];
+        let left = if self.by_caller.swap(false, Ordering::Relaxed) {
+            left.min(REST)
+        } else {
+            items.extend(fds.iter().map(|fd| zmq::PollItem::from_fd(*fd, zmq::POLLIN)));
+            left
+        };
+        // A descriptor that a caller has closed meanwhile only ends the wait.
+        if let Err(failed) = connection::poll(&mut items, left) {
+            log::debug!("cannot {}: {}", failed.call, failed.source);
+        }
+    }
+
+    /// A caller waits for what it handed over to end at `slot`: it drives itself if nobody
+    /// else does. Otherwise, and when it ends early, the I/O thread goes on.
+    pub(crate) fn drive(&self, slot: &Slot) {
+        let Ok(mut driven) = self.driven.try_lock() else { return self.ring() };
+        let Some(turns) = driven.as_mut() else { return };
+        self.by_caller.store(true, Ordering::Relaxed);
+        let turns = Driving { turns, bell: &self.bell };
+        let unended = |turns: &Loop| !slot.has_ended() && turns.closing.is_none();
+        // The I/O thread will find the same error, and end.
+        let _ = turns.turns.go_on_while(unended);
+    }
+}
+
+/// A caller that drives; whatever makes it stop, the I/O thread goes on with what is left.
+struct Driving<'a> {
+    turns: &'a mut Loop,
+    bell: &'a Bell,
+}
+
+impl Drop for Driving<'_> {
+    fn drop(&mut self) {
+        if !self.turns.is_at_rest() {
+            self.bell.ring();
+        }
+    }
+}
+
+/// Whether there is more to do.
+enum Go {
+    On,
+    /// The client was closed, and nothing is left to do.
+    Ended,
+}
+
 impl Loop {
-    /// Runs until the client is closed or the context terminated.
-    pub(crate) fn run(mut self) {
-        if let Err(failed) = self.turns() {
+    /// Takes turns, one at least, for as long as `wanted` says so after each.
+    fn go_on_while(&mut self, wanted: impl Fn(&Self) -> bool) -> Result<Go, Failed> {
+        loop {
+            let now = now();
+            if let Go::Ended = self.turn(now)? {
+                return Ok(Go::Ended);
+            }
+            if !wanted(self) {
+                return Ok(Go::On);
+            }
+            // There may be room by now for what nobody rings for again.
+            let goes_on = !self.submits.is_empty() && !self.is_stuck();
+            self.wait(if goes_on { Duration::ZERO } else { self.due(now) })?;
+        }
+    }
+
+    fn turn(&mut self, now: Instant) -> Result<Go, Failed> {
+        if self.handed.closed.load(Ordering::Acquire) {
+            self.closing.get_or_insert(now + CLOSE);
+        }
+        for broker in 0..self.links.len() {
+            self.read(broker, now)?;
+        }
+        // While a broker takes nothing more, neither does the client.
+        if !self.is_stuck() {
+            self.take_submits(now);
+        }
+        for key in std::mem::take(&mut *self.handed.cancelled()) {
+            self.dialog.cancel(key);
+        }
+        self.dialog.handle_timeout(now);
+        // What was handed over before the closing is taken before it, if there is time.
+        if self.closing.is_some_and(|until| self.submits.is_empty() || now >= until) {
+            self.dialog.close();
+        }
+        self.publish_early();
+        self.do_actions()?;
+        *self.handed.counts() = self.dialog.counts();
+        for link in &mut self.links {
+            link.flush()?;
+        }
+        if self.closing.is_some_and(|until| self.is_idle() || now >= until) {
+            let mut open = self.links.iter().filter_map(|link| link.connection.as_ref());
+            open.try_for_each(|connection| connection.linger(CLOSE))?;
+            return Ok(Go::Ended);
+        }
+        Ok(Go::On)
+    }
+
+    /// Ends all calls.
+    fn end(&mut self, failed: Option<Failed>) {
+        if let Some(failed) = failed {
             log::debug!("the client ends: ZeroMQ cannot {}: {}", failed.call, failed.source);
         }
         self.dialog.close();
@@ -69,45 +228,20 @@ impl Loop {
         }
     }
 
-    fn turns(&mut self) -> Result<(), Failed> {
-        let mut closing: Option<Instant> = None;
-        loop {
-            let now = now();
-            if self.handed.closed.load(Ordering::Acquire) {
-                closing.get_or_insert(now + CLOSE);
-            }
-            for broker in 0..self.links.len() {
-                self.read(broker, now)?;
-            }
-            // While a broker takes nothing more, neither does the client.
-            if !self.is_stuck() {
-                self.take_submits(now);
-            }
-            for key in std::mem::take(&mut *self.handed.cancelled()) {
-                self.dialog.cancel(key);
-            }
-            self.dialog.handle_timeout(now);
-            // What was handed over before the closing is taken before it, if there is time.
-            if closing.is_some_and(|until| self.submits.is_empty() || now >= until) {
-                self.dialog.close();
-            }
-            self.publish_early();
-            self.do_actions()?;
-            *self.handed.counts() = self.dialog.counts();
-            for link in &mut self.links {
-                link.flush()?;
-            }
-            let more = !self.submits.is_empty();
-            let idle = self.dialog.counts().outstanding == 0 && !self.is_stuck() && !more;
-            if closing.is_some_and(|until| idle || now >= until) {
-                let mut open = self.links.iter().filter_map(|link| link.connection.as_ref());
-                return open.try_for_each(|connection| connection.linger(CLOSE));
-            }
-            // There may be room by now for what nobody rings for again.
-            let goes_on = more && !self.is_stuck();
-            self.wait(if goes_on { Duration::ZERO } else { self.due(closing, now) })?;
-            self.ear.clear();
-        }
+    fn is_idle(&self) -> bool {
+        self.dialog.counts().outstanding == 0 && !self.is_stuck() && self.submits.is_empty()
+    }
+
+    /// Whether there is nothing to do before something comes or time passes.
+    fn is_at_rest(&self) -> bool {
+        let mut open = self.links.iter().filter_map(|link| link.connection.as_ref());
+        self.is_idle() && self.closing.is_none() && open.all(Connection::is_quiet)
+    }
+
+    /// What tells that something comes, and how long there is nothing to do if it does not.
+    fn rest(&self) -> (Vec<RawFd>, Duration) {
+        let open = self.links.iter().filter_map(|link| link.connection.as_ref());
+        (open.flat_map(Connection::fds).collect(), self.due(now()))
     }
 
     /// Before a call ends, since whoever waits for it may look at the counts then; but it
@@ -220,10 +354,10 @@ impl Loop {
     }
 
     /// How long there is nothing to do if nothing happens.
-    fn due(&self, closing: Option<Instant>, now: Instant) -> Duration {
+    fn due(&self, now: Instant) -> Duration {
         let open = self.links.iter().filter_map(|link| link.connection.as_ref());
         let look = open.filter(|connection| connection.must_look()).map(|_| now + LOOK);
-        let due = look.chain(self.dialog.poll_timeout()).chain(closing).min();
+        let due = look.chain(self.dialog.poll_timeout()).chain(self.closing).min();
         due.map_or(Duration::from_secs(60), |due| due.saturating_duration_since(now))
     }
 
@@ -233,7 +367,11 @@ impl Loop {
             let wanted = !link.outbox.is_empty();
             items.extend(link.connection.iter().flat_map(|open| open.poll_items(wanted)));
         }
-        connection::poll(&mut items, left)
+        connection::poll(&mut items, left)?;
+        if items.first().is_some_and(zmq::PollItem::is_readable) {
+            self.ear.clear();
+        }
+        Ok(())
     }
 }
 

@@ -46,6 +46,7 @@ mod event;
 pub(crate) mod io;
 mod outbox;
 mod settings;
+mod timers;
 
 pub use dialog::Dialog;
 pub use event::{Action, Counts, Event, Request};
