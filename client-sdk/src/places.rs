@@ -45,6 +45,9 @@ impl Places {
     ) -> Result<Place, CallError> {
         let bytes = bytes.min(places.bytes_max);
         let mut taken = places.lock();
+        if taken.waiting.is_empty() && places.lacks(&taken, bytes).is_none() {
+            return Ok(places.taken_by(&mut taken, bytes));
+        }
         let number = taken.numbers;
         taken.numbers += 1;
         taken.waiting.push_back((number, bytes));
@@ -65,9 +68,13 @@ impl Places {
                 places.lacks(&taken, first).unwrap_or(("outstanding_max", places.calls_max));
             return Err(CallError::Full { setting, limit });
         }
+        Ok(places.taken_by(&mut taken, bytes))
+    }
+
+    fn taken_by(self: &Arc<Self>, taken: &mut Taken, bytes: usize) -> Place {
         taken.calls += 1;
         taken.bytes += bytes;
-        Ok(Place { places: places.clone(), bytes })
+        Place { places: self.clone(), bytes }
     }
 
     /// The limit that a call of so many bytes would pass.

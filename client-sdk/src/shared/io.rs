@@ -7,7 +7,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,8 +46,6 @@ pub(crate) struct Submit {
 pub(crate) struct Driver {
     /// Nothing once the client has ended.
     driven: Mutex<Option<Loop>>,
-    /// Whether a caller has driven since the I/O thread last looked.
-    by_caller: AtomicBool,
     bell: Bell,
     ear: Arc<Ear>,
 }
@@ -62,6 +60,10 @@ pub(crate) struct Loop {
     links: Vec<Link>,
     /// Until when what is still to be sent has time, once the client is closed.
     closing: Option<Instant>,
+    /// Whether a caller has driven since the I/O thread last looked.
+    by_caller: bool,
+    /// Whether the I/O thread, at rest, watches what the sockets were then.
+    watched: bool,
 }
 
 /// The socket of one broker, if one is open, and what waits for it.
@@ -84,10 +86,18 @@ impl Driver {
         let (bell, ear) = wake::pair()?;
         let ear = Arc::new(ear);
         let links = dialog.settings().endpoints.iter().map(|_| Link::default()).collect();
-        let closing = None;
-        let driven = Loop { context, dialog, submits, handed, ear: ear.clone(), links, closing };
-        let driven = Mutex::new(Some(driven));
-        Ok(Driver { driven, by_caller: AtomicBool::new(false), bell, ear })
+        let driven = Loop {
+            context,
+            dialog,
+            submits,
+            handed,
+            ear: ear.clone(),
+            links,
+            closing: None,
+            by_caller: false,
+            watched: false,
+        };
+        Ok(Driver { driven: Mutex::new(Some(driven)), bell, ear })
     }
 
     /// Something was handed over.
@@ -111,23 +121,12 @@ impl Driver {
             }
             let (fds, left) = turns.rest();
             drop(driven);
-            self.rest(&fds, left);
-        }
-    }
-
-    /// Waits for a ring, and for what brokers send; but while callers drive, what brokers
-    /// send is theirs, and only looked for now and then.
-    fn rest(&self, fds: &[RawFd], left: Duration) {
-        let mut items = vec![zmq::PollItem::from_fd(self.ear.fd(), zmq::POLLIN)];
-        let left = if self.by_caller.swap(false, Ordering::Relaxed) {
-            left.min(REST)
-        } else {
-            items.extend(fds.iter().map(|fd| zmq::PollItem::from_fd(*fd, zmq::POLLIN)));
-            left
-        };
-        // A descriptor that a caller has closed meanwhile only ends the wait.
-        if let Err(failed) = connection::poll(&mut items, left) {
-            log::debug!("cannot {}: {}", failed.call, failed.source);
+            let fds = std::iter::once(self.ear.fd()).chain(fds);
+            let mut items: Vec<_> = fds.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
+            // A descriptor that a caller has closed meanwhile only ends the wait.
+            if let Err(failed) = connection::poll(&mut items, left) {
+                log::debug!("cannot {}: {}", failed.call, failed.source);
+            }
         }
     }
 
@@ -136,7 +135,7 @@ impl Driver {
     pub(crate) fn drive(&self, slot: &Slot) {
         let Ok(mut driven) = self.driven.try_lock() else { return self.ring() };
         let Some(turns) = driven.as_mut() else { return };
-        self.by_caller.store(true, Ordering::Relaxed);
+        turns.by_caller = true;
         let turns = Driving { turns, bell: &self.bell };
         let unended = |turns: &Loop| !slot.has_ended() && turns.closing.is_none();
         // The I/O thread will find the same error, and end.
@@ -152,7 +151,8 @@ struct Driving<'a> {
 
 impl Drop for Driving<'_> {
     fn drop(&mut self) {
-        if !self.turns.is_at_rest() {
+        // There may be other sockets now than those that are watched.
+        if self.turns.watched || !self.turns.is_at_rest() {
             self.bell.ring();
         }
     }
@@ -239,9 +239,15 @@ impl Loop {
     }
 
     /// What tells that something comes, and how long there is nothing to do if it does not.
-    fn rest(&self) -> (Vec<RawFd>, Duration) {
+    /// While callers drive, what brokers send is theirs, and only looked for now and then.
+    fn rest(&mut self) -> (Vec<RawFd>, Duration) {
+        let left = self.due(now());
+        self.watched = !std::mem::take(&mut self.by_caller);
+        if !self.watched {
+            return (vec![], left.min(REST));
+        }
         let open = self.links.iter().filter_map(|link| link.connection.as_ref());
-        (open.flat_map(Connection::fds).collect(), self.due(now()))
+        (open.flat_map(Connection::fds).collect(), left)
     }
 
     /// Before a call ends, since whoever waits for it may look at the counts then; but it

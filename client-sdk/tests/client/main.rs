@@ -5,191 +5,19 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, JoinHandle, Thread};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use majordomo_client::{
     Body, CallError, Client, ClientBuilder, Metadata, Options, Reply, Violation, WhenFull,
 };
-use majordomo_protocol::client::{Answered, FromBroker, ToBroker};
-use majordomo_protocol::{
-    Batch, Frames, InstanceId, Message, Reason, RequestId, ServiceName, Terms, code,
-};
+use majordomo_protocol::{Terms, code};
 
-/// Longer than anything takes; reached only when something is broken.
-const LONG: Duration = Duration::from_secs(60);
+mod driving;
+mod router;
 
-/// What a request asks for.
-struct Asked {
-    from: Vec<u8>,
-    id: RequestId,
-    service: ServiceName,
-    terms: Terms,
-    body: Body,
-}
-
-enum Said {
-    Request(Asked),
-    Cancel(RequestId),
-}
-
-/// The socket of a broker. Heartbeats are answered by themselves.
-struct Router {
-    socket: zmq::Socket,
-    endpoint: String,
-    waiting: std::cell::RefCell<std::collections::VecDeque<Said>>,
-    messages: std::cell::Cell<usize>,
-}
-
-impl Router {
-    fn new() -> Router {
-        Router::bind(&zmq::Context::new(), "tcp://127.0.0.1:*")
-    }
-
-    fn bind(context: &zmq::Context, endpoint: &str) -> Router {
-        Router::slow(context, endpoint, 1_000)
-    }
-
-    /// One that holds so many messages that it has not read.
-    fn slow(context: &zmq::Context, endpoint: &str, unread_max: i32) -> Router {
-        let socket = context.socket(zmq::ROUTER).expect("a socket");
-        socket.set_rcvhwm(unread_max).expect("an option");
-        socket.set_linger(0).expect("an option");
-        // A router drops what is above its high-water mark.
-        socket.set_sndhwm(0).expect("an option");
-        while let Err(error) = socket.bind(endpoint) {
-            assert_eq!(error, zmq::Error::EADDRINUSE, "{endpoint}");
-            zmq::poll(&mut [], 10).expect("a wait");
-        }
-        let endpoint = socket.get_last_endpoint().expect("bound").expect("UTF-8");
-        Router { socket, endpoint, waiting: Default::default(), messages: Default::default() }
-    }
-
-    /// What is said next, or nothing for so long.
-    fn hears(&self, wait: Duration) -> Option<Said> {
-        while self.waiting.borrow().is_empty() {
-            if self.socket.poll(zmq::POLLIN, wait.as_millis() as i64).expect("a socket") == 0 {
-                return None;
-            }
-            let mut frames = self.socket.recv_multipart(0).expect("a message");
-            let from = frames.remove(0);
-            self.messages.set(self.messages.get() + 1);
-            let count = frames.len();
-            let records: Vec<_> = Message::decode(Frames::new(frames)).collect();
-            // More than this a broker may refuse, and every request in it.
-            assert!(count <= 8 || records.len() == 1, "{count} frames");
-            for message in records {
-                let Message::Client { command, .. } = message.expect("MDP/1.0") else {
-                    panic!("not a client");
-                };
-                self.waiting.borrow_mut().push_back(match command {
-                    ToBroker::Request { id, service, terms, body } => {
-                        let (from, id) = (from.clone(), id.expect("an id"));
-                        Said::Request(Asked { from, id, service, terms, body })
-                    }
-                    ToBroker::Cancel { id } => Said::Cancel(id),
-                    ToBroker::Heartbeat => {
-                        let instance = InstanceId::new([5; 8]);
-                        self.say(&from, FromBroker::Heartbeat { instance });
-                        continue;
-                    }
-                });
-            }
-        }
-        self.waiting.borrow_mut().pop_front()
-    }
-
-    fn asked(&self) -> Asked {
-        match self.hears(LONG) {
-            Some(Said::Request(asked)) => asked,
-            Some(Said::Cancel(id)) => panic!("a cancel of {id}"),
-            None => panic!("no request in time"),
-        }
-    }
-
-    fn say(&self, to: &[u8], command: FromBroker<Body>) {
-        let mut batch = Batch::of_client(4096);
-        command.write(&mut batch).expect("MDP/1.0 can say it");
-        self.socket.send(to, zmq::SNDMORE).expect("sent");
-        self.socket.send_multipart(batch.into_frames(), 0).expect("sent");
-    }
-
-    fn part(&self, asked: &Asked, body: impl Into<Body>) {
-        let request = Answered::Id(asked.id);
-        self.say(&asked.from, FromBroker::Partial { request, body: body.into() });
-    }
-
-    fn last(&self, asked: &Asked, body: impl Into<Body>) {
-        let request = Answered::Id(asked.id);
-        self.say(&asked.from, FromBroker::Final { request, body: body.into() });
-    }
-
-    fn error(&self, asked: &Asked, code: u16) {
-        let reason = Reason { code, text: "why".to_owned() };
-        let (id, details) = (asked.id, Body::from("more"));
-        self.say(&asked.from, FromBroker::Error { id, reason, details });
-    }
-}
-
-/// A broker that answers every request with its body, or none, until it is dropped.
-struct Echo {
-    endpoint: String,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Echo {
-    fn new() -> Echo {
-        Echo::start(true)
-    }
-
-    fn start(answers: bool) -> Echo {
-        let router = Router::new();
-        let (endpoint, stop) = (router.endpoint.clone(), Arc::new(AtomicBool::new(false)));
-        let stopped = stop.clone();
-        let thread = thread::spawn(move || {
-            while !stopped.load(Ordering::Acquire) {
-                if let Some(Said::Request(asked)) = router.hears(Duration::from_millis(20))
-                    && answers
-                {
-                    let body = asked.body.clone();
-                    router.last(&asked, body);
-                }
-            }
-        });
-        Echo { endpoint, stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        let ended = self.thread.take().map(JoinHandle::join);
-        if !thread::panicking() {
-            ended.expect("a thread").expect("a broker without fault");
-        }
-    }
-}
-
-fn at(endpoint: &str) -> ClientBuilder {
-    Client::builder().broker(endpoint).timeout(LONG).connect_timeout(LONG)
-}
-
-fn client(endpoint: &str) -> Client {
-    at(endpoint).build().expect("a client")
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..LONG.as_millis() / 5 {
-        if is_so() {
-            return;
-        }
-        zmq::poll(&mut [], 5).expect("a wait");
-    }
-    panic!("not in time: {what}");
-}
+use router::{Echo, LONG, Router, Said, at, client, until};
 
 #[test]
 fn a_call_travels_with_its_terms_and_comes_back() {
