@@ -23,8 +23,10 @@ pub(crate) enum Frame {
     /// The first `length` of these bytes: short bodies pass through a batch without
     /// any memory of their own.
     Short { length: u8, bytes: [u8; SHORT_BYTES_MAX] },
-    /// As libzmq has it.
-    Message(Shared),
+    /// As libzmq received it.
+    Received(Shared),
+    /// A message of libzmq that has its memory for itself.
+    Own(Shared),
 }
 
 /// As many as fit beside a libzmq message.
@@ -43,24 +45,28 @@ pub(crate) struct Shared(
 unsafe impl Send for Shared {}
 
 impl Frame {
-    /// This frame, in memory of its own instead of a part of a larger buffer, which it
-    /// would keep alive.
-    pub(crate) fn detached(self) -> Self {
-        if PART_OF_A_BUFFER.contains(&self.len()) { Frame::from(&*self) } else { self }
+    /// Gets memory of its own instead of a part of a larger buffer, which it would keep
+    /// alive.
+    pub(crate) fn detach(&mut self) {
+        if let Frame::Received(message) = self
+            && PART_OF_A_BUFFER.contains(&message.len())
+        {
+            *self = Frame::from(&**message);
+        }
     }
 
     /// Receives a frame from a socket without waiting. Also says whether the
     /// message has more frames.
     pub(crate) fn receive(socket: &mut zmq::Socket) -> Result<(Self, bool), zmq::Error> {
         let (message, more) = Shared::receive(socket)?;
-        Ok((Frame::Message(message), more))
+        Ok((Frame::Received(message), more))
     }
 
     /// Sends this frame without waiting.
     pub(crate) fn send(self, socket: &mut zmq::Socket, more: bool) -> Result<(), zmq::Error> {
         let message = match self {
             Frame::Short { .. } => Shared::from(&*self),
-            Frame::Message(message) => message,
+            Frame::Received(message) | Frame::Own(message) => message,
         };
         message.send(socket, more)
     }
@@ -72,7 +78,7 @@ impl Deref for Frame {
     fn deref(&self) -> &[u8] {
         match self {
             Frame::Short { length, bytes } => &bytes[..usize::from(*length)],
-            Frame::Message(message) => message,
+            Frame::Received(message) | Frame::Own(message) => message,
         }
     }
 }
@@ -81,7 +87,8 @@ impl Clone for Frame {
     fn clone(&self) -> Self {
         match self {
             Frame::Short { length, bytes } => Frame::Short { length: *length, bytes: *bytes },
-            Frame::Message(message) => Frame::Message(message.clone()),
+            Frame::Received(message) => Frame::Received(message.clone()),
+            Frame::Own(message) => Frame::Own(message.clone()),
         }
     }
 }
@@ -94,7 +101,7 @@ impl From<&[u8]> for Frame {
                 start.copy_from_slice(content);
                 Frame::Short { length, bytes }
             }
-            _ => Frame::Message(Shared::from(content)),
+            _ => Frame::Own(Shared::from(content)),
         }
     }
 }

@@ -22,8 +22,7 @@ impl Payload for Body<Frame> {
     }
 
     fn detach(&mut self) {
-        let frames = std::mem::replace(self, Body::from_frames(Vec::new()));
-        *self = Body::from_frames(frames.into_iter().map(Frame::detached));
+        self.frames_mut().iter_mut().for_each(Frame::detach);
     }
 }
 

@@ -43,6 +43,11 @@ impl<F: Frame> Body<F> {
         &self.0
     }
 
+    /// The frames, one or more, each to be changed in its place.
+    pub fn frames_mut(&mut self) -> &mut [F] {
+        &mut self.0
+    }
+
     /// The frames, one or more, to keep.
     pub fn into_frames(self) -> Vec<F> {
         self.0.into_vec()

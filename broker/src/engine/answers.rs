@@ -25,6 +25,9 @@ impl<B: Payload> Outcome<B> {
     }
 }
 
+/// When the memory is full, this part of it makes room at once.
+const FORGOTTEN_TOGETHER: usize = 1_024;
+
 impl<B: Payload> Engine<B> {
     /// Tells the client how its request ended, if it wants to know and its version can
     /// say it.
@@ -72,7 +75,7 @@ impl<B: Payload> Engine<B> {
             && (self.ids.answers() >= settings.answers_max
                 || self.ids.bytes() + bytes > settings.answers_bytes_max)
         {
-            self.ids.forget_oldest();
+            self.ids.forget_oldest(1 + settings.answers_max / FORGOTTEN_TOGETHER);
         }
         if settings.answers_max == 0 {
             return;

@@ -54,7 +54,11 @@ pub(super) struct Deadlines {
 impl Deadlines {
     pub(super) fn insert(&mut self, at: Instant, due: Due) -> DeadlineKey {
         let key = self.entries.insert(Entry { at, due, links: Links::default() });
-        self.moments.entry(at).or_default().push_back(&mut self.entries, key);
+        // What is due last mostly came last, with others.
+        match self.moments.last_entry().filter(|last| *last.key() == at) {
+            Some(last) => last.into_mut().push_back(&mut self.entries, key),
+            None => self.moments.entry(at).or_default().push_back(&mut self.entries, key),
+        }
         key
     }
 

@@ -2,6 +2,7 @@
 //! who ask again.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::time::Instant;
 
 use foldhash::{HashMap, HashMapExt};
@@ -100,14 +101,19 @@ impl<B: Payload> Ids<B> {
         self.bytes
     }
 
-    pub(super) fn forget_oldest(&mut self) {
-        let Some(oldest) = self.kept.pop_front() else { return };
-        let number = AnswerNumber(self.forgotten);
-        self.forgotten += 1;
-        self.bytes -= oldest.bytes;
-        // A worker may still be at its request: then the id stands for that.
-        if self.known.get(&oldest.id) == Some(&Known::Answered(number)) {
-            self.known.remove(&oldest.id);
+    /// Forgets so many of the oldest answers. Many at once cost less each: what is known of
+    /// an old id has left the processor's caches, and is fetched for several together.
+    pub(super) fn forget_oldest(&mut self, count: usize) {
+        for oldest in self.kept.drain(..count.min(self.kept.len())) {
+            let answered = Known::Answered(AnswerNumber(self.forgotten));
+            self.forgotten += 1;
+            self.bytes -= oldest.bytes;
+            // A worker may still be at its request: then the id stands for that.
+            if let Entry::Occupied(known) = self.known.entry(oldest.id)
+                && *known.get() == answered
+            {
+                known.remove();
+            }
         }
     }
 
@@ -115,7 +121,7 @@ impl<B: Payload> Ids<B> {
     pub(super) fn forget_before(&mut self, oldest_kept: Option<Instant>) {
         let Some(oldest_kept) = oldest_kept else { return };
         while self.kept.front().is_some_and(|oldest| oldest.at < oldest_kept) {
-            self.forget_oldest();
+            self.forget_oldest(1);
         }
     }
 
@@ -140,5 +146,46 @@ impl<B: Payload> Ids<B> {
                 known => assert!(known.is_some(), "an answer that nobody can ask for"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    struct Text(&'static str);
+
+    impl Payload for Text {
+        fn size(&self) -> usize {
+            self.0.len()
+        }
+
+        fn append(&mut self, _: Self) {}
+
+        fn of_texts(_: &[&str]) -> Self {
+            Text("")
+        }
+    }
+
+    #[test]
+    fn several_answers_are_forgotten_at_once_but_not_what_runs_again() {
+        #[expect(clippy::disallowed_methods, reason = "an Instant cannot be made from a number")]
+        let now = Instant::now();
+        let id = |number| RequestId::new([number; 16]);
+        let mut ids = Ids::<Text>::default();
+        for number in 0..5 {
+            ids.begin(id(number), RequestKey::default());
+            let kept = ids.keep(id(number), now, Some(Outcome::Final(Text("1234"))));
+            ids.end(id(number), Some(kept));
+        }
+        // Its worker still runs it, for nobody.
+        ids.begin(id(1), RequestKey::default());
+        ids.forget_oldest(3);
+        assert_eq!((ids.answers(), ids.bytes()), (2, 8));
+        let known = [0, 1, 2, 3, 4].map(|number| ids.get(&id(number)).is_some());
+        assert_eq!(known, [false, true, false, true, true]);
+        ids.forget_oldest(usize::MAX);
+        assert_eq!((ids.answers(), ids.bytes(), ids.known.len()), (0, 0, 1));
     }
 }
