@@ -187,8 +187,9 @@ impl Client {
     /// Asks a service and wants no answer, not even an error. Blocks as
     /// [`Client::submit`] does.
     ///
-    /// The request is sent once a broker is connected, and given up at its deadline; one
-    /// that a broker had taken when it was lost is not sent again.
+    /// The request is sent once a broker is connected, and given up at its deadline, which
+    /// is logged and [counted](Counts::unsent); one that a broker had taken when it was lost
+    /// is not sent again.
     ///
     /// # Errors
     ///
@@ -281,7 +282,7 @@ impl Client {
         let place = Places::take(&shared.places, weight(&request), wait)?;
         let slot = Arc::new(Slot::default());
         let service = request.service.clone();
-        let pending = Arc::new(Pending { slot: slot.clone(), _place: place, service });
+        let pending = Arc::new(Pending { slot: slot.clone(), _place: place, service, no_reply });
         let key = shared.keys.fetch_add(1, Ordering::Relaxed);
         let closed = CallError::Closed { may_have_run: false };
         if shared.handed.closed.load(Ordering::Acquire) {

@@ -188,6 +188,8 @@ pub(crate) struct Pending {
     pub(crate) slot: Arc<Slot>,
     pub(crate) _place: Place,
     pub(crate) service: ServiceName,
+    /// Nobody will look at how it ended.
+    pub(crate) no_reply: bool,
 }
 
 impl Drop for Pending {

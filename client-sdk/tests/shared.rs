@@ -754,8 +754,10 @@ fn what_wants_no_reply_waits_for_a_connection_until_its_deadline() {
         assert_eq!(table.dialog.counts().retries, 0);
         let mut late = Table::new(brokers);
         late.submit(1, Request { no_reply: true, ..request("log") });
+        assert_eq!(late.dialog.counts().unsent, 0);
         refuse(&mut late, 301);
         assert!(matches!(late.error_of_call(), CallError::Disconnected { .. }));
+        assert_eq!(late.dialog.counts().unsent, 1);
 
         // One of them is being connected to; for the others this is nothing.
         (0..brokers).for_each(|broker| table.event(broker, Event::Connected));

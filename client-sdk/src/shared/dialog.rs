@@ -464,6 +464,7 @@ impl<T: Clone> Dialog<T> {
                 self.actions.push_back(Action::Send { broker, command });
             }
         }
+        self.counts.unsent += u64::from(call.request.no_reply && result.is_err());
         self.actions.push_back(Action::Done { token: call.token, result });
     }
 

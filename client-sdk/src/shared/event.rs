@@ -104,6 +104,9 @@ pub struct Counts {
     /// Answers to no call under way: late, repeated, or from a broker that the call
     /// has left. They were dropped.
     pub dropped: u64,
+    /// Requests that wanted no reply and were not sent before their deadline, or before the
+    /// client was closed.
+    pub unsent: u64,
     /// Brokers left because they were silent, lost, unreachable, stopping, or violated the
     /// protocol.
     pub left: u64,

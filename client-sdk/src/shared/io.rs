@@ -221,6 +221,11 @@ impl Loop {
             log::debug!("the client ends: ZeroMQ cannot {}: {}", failed.call, failed.source);
         }
         self.dialog.close();
+        // All others have ended.
+        let unsent = self.dialog.counts().outstanding;
+        if unsent > 0 {
+            log::warn!(unsent; "the client is closed before all requests without reply were sent");
+        }
         while let Some(action) = self.dialog.poll_action() {
             if let Action::Done { token, result } = action {
                 token.slot.end(result);
@@ -326,6 +331,10 @@ impl Loop {
                     }
                 }
                 Action::Done { token, result } => {
+                    if let (true, Err(error)) = (token.no_reply, &result) {
+                        let service = token.service.as_str();
+                        log::warn!(service; "a request without reply was not sent: {error}");
+                    }
                     let limit = self.dialog.settings().reply_bytes_max;
                     token.slot.end(match result {
                         Ok(body) if !token.slot.has_room(&body, limit) => {
