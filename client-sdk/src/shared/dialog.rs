@@ -60,6 +60,11 @@ impl<T: Clone> Dialog<T> {
         &self.settings
     }
 
+    /// The broker that new calls go to.
+    pub fn current(&self) -> usize {
+        self.current
+    }
+
     /// What has happened so far.
     pub fn counts(&self) -> Counts {
         Counts { outstanding: self.calls.len(), ..self.counts }

@@ -177,7 +177,7 @@ impl Loop {
                 return Ok(Go::On);
             }
             // There may be room by now for what nobody rings for again.
-            let goes_on = !self.submits.is_empty() && !self.is_stuck();
+            let goes_on = !self.submits.is_empty() && self.has_room();
             self.wait(if goes_on { Duration::ZERO } else { self.due(now) })?;
         }
     }
@@ -189,8 +189,7 @@ impl Loop {
         for broker in 0..self.links.len() {
             self.read(broker, now)?;
         }
-        // While a broker takes nothing more, neither does the client.
-        if !self.is_stuck() {
+        if self.has_room() {
             self.take_submits(now);
         }
         for key in std::mem::take(&mut *self.handed.cancelled()) {
@@ -262,6 +261,13 @@ impl Loop {
         *counts = Counts { outstanding: counts.outstanding, ..self.dialog.counts() };
     }
 
+    /// While the broker of new calls takes nothing more, neither does the client: what wants
+    /// no reply would pile up here. Where another is stuck, only calls that have a place do.
+    fn has_room(&self) -> bool {
+        self.links.get(self.dialog.current()).is_none_or(|link| link.outbox.is_empty())
+    }
+
+    /// Whether something waits for room.
     fn is_stuck(&self) -> bool {
         self.links.iter().any(|link| !link.outbox.is_empty())
     }

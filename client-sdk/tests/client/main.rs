@@ -493,3 +493,28 @@ fn what_cannot_be_is_refused_before_anything_is_sent() {
     let error = client.call_with("echo", "x", &options).expect_err("too many");
     assert!(matches!(error, CallError::Setting { setting: "tries", .. }));
 }
+
+#[test]
+fn a_broker_that_reads_no_more_holds_up_no_calls_to_another() {
+    let context = zmq::Context::new();
+    let stuck = Router::slow(&context, "inproc://stuck", 1);
+    let healthy = Router::bind(&context, "inproc://healthy");
+    let builder = at(&stuck.endpoint).broker(&healthy.endpoint).context(context);
+    let builder = builder.heartbeat(LONG).batch_bytes_max(1);
+    let client = builder.build().expect("a client");
+    let tries = Options::new().tries(1);
+    let unread: Vec<_> =
+        (0..2_000).map(|_| client.submit_with("echo", "x", &tries).expect("a call")).collect();
+    // It says that it stops, and reads nothing more: new calls go to the other.
+    let asked = stuck.asked();
+    stuck.error(&asked, code::STOPPING);
+    until("it is heard", || unread[0].has_ended());
+    let call = client.submit("echo", "x").expect("a call");
+    // Those that were not sent before come first.
+    while !call.has_ended() {
+        if let Some(Said::Request(asked)) = healthy.hears(Duration::from_millis(10)) {
+            healthy.last(&asked, "reply");
+        }
+    }
+    assert_eq!(call.wait().expect("a reply").into_bytes(), b"reply");
+}
