@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use majordomo_broker::engine::{Action, Caller, Engine, Event, Payload, Settings};
+use majordomo_broker::per_service::PerService;
 use majordomo_protocol::{
     ClientAddress, Offer, PeerId, ServiceName, Terms, Version, client, worker,
 };
@@ -239,6 +240,7 @@ fn settings() -> Settings {
         heartbeat_liveness: 3,
         request_expiry: EXPIRY,
         attempts_max: 3,
+        prefetch: PerService::new(1),
         shutdown: Duration::from_secs(5),
         requests_max: 1_000_000,
         requests_per_service_max: 1_000_000,

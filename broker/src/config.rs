@@ -3,7 +3,8 @@
 //! The table [`KEYS`] says what keys there are. A [`ConfigBuilder`] takes values from
 //! a file, the environment, flags or a program, each over the ones before; it refuses
 //! what no key takes and what contradicts itself. Only it makes a [`Config`], so
-//! whoever has one need not check anything.
+//! whoever has one need not check anything. Some keys can be another for some services:
+//! the kind of the key says which, and [`PerService`] what holds for whom.
 
 mod builder;
 mod error;
@@ -20,6 +21,7 @@ pub use render::reference;
 pub use table::KEYS;
 
 use crate::logging::LogFormat;
+use crate::per_service::PerService;
 use majordomo_protocol::Endpoint;
 
 /// A valid configuration. Every key of [`KEYS`] has a method of its name, without
@@ -46,6 +48,7 @@ pub struct Config {
     heartbeat_interval_max_ms: u64,
     request_expiry_ms: u64,
     attempts_max: u64,
+    prefetch: PerService<u64>,
     shutdown_ms: u64,
     requests_max: u64,
     requests_per_service_max: u64,
@@ -110,9 +113,14 @@ impl Config {
         Duration::from_millis(self.request_expiry_ms)
     }
 
-    /// How often a request is handed to a worker, when its workers are lost.
+    /// How often a request is handed to a worker that works on it, when its workers are lost.
     pub fn attempts_max(&self) -> u32 {
         fit(self.attempts_max, u32::MAX)
+    }
+
+    /// How many requests a worker of MDP/0.1 or MDP/0.2 is given at once, by its service.
+    pub fn prefetch(&self) -> PerService<usize> {
+        self.prefetch.map(|prefetch| fit(*prefetch, usize::MAX))
     }
 
     /// Time that running requests get to end at shutdown; may be zero.
@@ -265,6 +273,7 @@ impl Default for Config {
             heartbeat_interval_max_ms: 0,
             request_expiry_ms: 0,
             attempts_max: 0,
+            prefetch: PerService::new(0),
             shutdown_ms: 0,
             requests_max: 0,
             requests_per_service_max: 0,

@@ -34,6 +34,7 @@ mod journal;
 pub mod log_gate;
 pub mod logging;
 mod outbox;
+pub mod per_service;
 mod router;
 pub mod server;
 pub mod stats;

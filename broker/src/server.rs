@@ -408,6 +408,7 @@ fn settings(config: &Config) -> Settings {
         heartbeat_liveness: config.heartbeat_liveness(),
         request_expiry: config.request_expiry(),
         attempts_max: config.attempts_max(),
+        prefetch: config.prefetch(),
         shutdown: config.shutdown(),
         requests_max: config.requests_max(),
         requests_per_service_max: config.requests_per_service_max(),

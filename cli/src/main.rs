@@ -3,6 +3,7 @@
 
 mod args;
 mod asking;
+mod bench;
 mod call;
 mod command;
 mod interrupt;
@@ -55,6 +56,7 @@ fn run(invocation: &Invocation) -> anyhow::Result<()> {
         Command::Call(call) => call::run(call, brokers, *verbose),
         Command::Work(work) => work::run(work, brokers),
         Command::Status(status) => status::run(status, brokers),
+        Command::Bench(bench) => bench::run(bench, brokers),
         // Printed without being run.
         Command::Completions { .. } => Ok(()),
     }

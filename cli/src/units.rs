@@ -18,6 +18,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a duration is written 500ms, 2s, 1.5m or 1h".to_owned())
 }
 
+/// Reads a number of seconds, 0.1 to 3600.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse::<f64>().ok().filter(|number| (0.1..=3600.0).contains(number));
+    number
+        .and_then(|number| Duration::try_from_secs_f64(number).ok())
+        .ok_or_else(|| "it is a number from 0.1 to 3600".to_owned())
+}
+
 /// Reads `4096`, `64KiB`, `5MiB` or `1GiB`.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let (number, unit) = split(text);
@@ -53,6 +61,15 @@ mod tests {
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
         for text in ["", "s", "-1s", "1 s", "2d", "1e3", "inf", "nan", "1.2.3s", &"9".repeat(40)] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_a_number_alone() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(seconds("3600"), Ok(Duration::from_secs(3600)));
+        for text in ["", "0", "0.09", "3601", "-1", "1s", "inf", "nan"] {
+            assert!(seconds(text).is_err(), "{text}");
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use majordomo_broker::engine::{Fault, Settings};
+use majordomo_broker::per_service::PerService;
 use majordomo_protocol::{Metadata, Offer, Terms, Version};
 
 /// Beyond it nothing new happens, only more of it.
@@ -117,6 +118,7 @@ fn settings(input: &mut Unstructured<'_>) -> Result<Settings> {
         heartbeat_liveness: 2,
         request_expiry: Duration::from_millis(100 * count(1, 20)? as u64),
         attempts_max: 1,
+        prefetch: PerService::new(1),
         shutdown: Duration::from_millis(100 * count(0, 5)? as u64),
         requests_max: count(1, 20)?,
         requests_per_service_max: count(1, 8)?,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use majordomo_broker::engine::Settings;
+use majordomo_broker::per_service::PerService;
 use majordomo_protocol::{ServiceName, Version};
 use majordomo_worker::dialog::{Registration, Timing};
 
@@ -285,6 +286,7 @@ fn settings() -> Settings {
         heartbeat_liveness: 3,
         request_expiry: Duration::from_secs(4),
         attempts_max: 2,
+        prefetch: PerService::new(1),
         shutdown: Duration::from_secs(1),
         requests_max: many,
         requests_per_service_max: many,

@@ -39,6 +39,12 @@ struct Ask {
     start_by: Option<Instant>,
     end_by: Option<Instant>,
     attempts: u32,
+    /// Workers that it lost while they worked on it.
+    losses: u32,
+    /// Its worker never got it.
+    unsent: bool,
+    /// Its worker sent a part.
+    has_parts: bool,
     /// Who has it.
     live: Option<(PeerId, ClientAddress)>,
     /// It lost a worker: it is before all turns.
@@ -82,6 +88,11 @@ struct Worker {
 impl Worker {
     fn is_free(&self) -> bool {
         !self.draining && self.tasks.len() < self.capacity
+    }
+
+    /// Requests that it does before the next one.
+    fn before_next(&self) -> usize {
+        if self.version >= Version::V1_0 { 0 } else { self.tasks.len() }
     }
 }
 
@@ -223,7 +234,11 @@ impl Ledger {
                     Worker {
                         version: *version,
                         service: service.clone(),
-                        capacity: offer.capacity.into(),
+                        capacity: if *version >= Version::V1_0 {
+                            offer.capacity.into()
+                        } else {
+                            *self.settings.prefetch.of(service)
+                        },
                         draining: false,
                         tasks: Vec::new(),
                         interval,
@@ -243,6 +258,7 @@ impl Ledger {
             Note::RequestDropped { client, service, request, reason } => {
                 self.check_limit(*reason, service, engine);
                 self.settle_drop();
+                self.check_attempts(*reason, request.as_ref());
                 self.drop = Some(Drop {
                     client: client.clone(),
                     service: service.clone(),

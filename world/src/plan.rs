@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use majordomo_broker::engine::Settings;
+use majordomo_broker::per_service::PerService;
 use majordomo_protocol::{Metadata, ServiceName, Version};
 use majordomo_worker::dialog::{Registration, Timing};
 
@@ -95,7 +96,8 @@ impl Plan {
             .filter_map(|name| ServiceName::new(name).ok())
             .collect();
         let remembers = !faults.low_limits || rng.bool();
-        let settings = settings(faults, remembers, calm, rng);
+        let mut settings = settings(faults, remembers, calm, rng);
+        settings.prefetch = prefetch(&mut Rng::with_seed(seed ^ 0x7fb5_d329_728e_a185));
         let brokers = if rng.u8(..4) == 0 { 2 } else { 1 };
         let ms = |ms: u64| Duration::from_millis(ms);
         let weather = Weather {
@@ -119,6 +121,10 @@ impl Plan {
                     if version == Version::V1_0 {
                         // It asks for what it likes, and is told what holds.
                         timing.heartbeat_interval = ms(rng.u64(10..1_500));
+                        if calm {
+                            // Longer than a message is under way.
+                            timing.heartbeat_interval = timing.heartbeat_interval.max(ms(50));
+                        }
                         registration.capacity = rng.u16(1..=3);
                         let mut metadata = Metadata::default();
                         if rng.bool() && metadata.push("name", b"w").is_ok() {
@@ -184,10 +190,23 @@ fn settings(faults: Faults, remembers: bool, calm: bool, rng: &mut Rng) -> Setti
         heartbeat_interval_max: ms(rng.u64(300..900)),
         request_expiry: ms(if calm { 60_000 } else { rng.u64(500..3_000) }),
         attempts_max: rng.u32(1..=3),
+        prefetch: PerService::new(1),
         shutdown: ms(rng.u64(..1_000)),
         dead_max: rng.usize(..3),
         error_replies: !calm && rng.bool(),
         instance: 0,
         follow_requests: true,
     }
+}
+
+/// One at a time in half of all worlds; in the others some ahead, or another number for
+/// a service.
+fn prefetch(rng: &mut Rng) -> PerService<usize> {
+    let mut prefetch = PerService::new(if rng.bool() { 1 } else { rng.usize(2..=4) });
+    if rng.u8(..4) == 0
+        && let Ok(services) = "ec*".parse()
+    {
+        prefetch.set(services, rng.usize(1..=3));
+    }
+    prefetch
 }

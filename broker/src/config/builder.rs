@@ -9,6 +9,7 @@ use toml::{Spanned, Value};
 use super::error::{ConfigError, Origin};
 use super::keys::{self, Key, VARIABLE_PREFIX};
 use super::{Config, KEYS, render};
+use crate::per_service::ServicePattern;
 
 /// Takes values key by key. A value replaces what was set before for that key, a list
 /// as a whole. The first fault is kept and told by [`ConfigBuilder::build`].
@@ -24,7 +25,8 @@ pub struct ConfigBuilder {
 }
 
 impl ConfigBuilder {
-    /// Reads a TOML file of keys and values. Blocks while it reads.
+    /// Reads a TOML file of keys and values, and below `[service."NAME"]` of keys that are
+    /// another for some services. Blocks while it reads.
     #[must_use]
     pub fn file(mut self, path: impl AsRef<Path>) -> Self {
         let path = path.as_ref();
@@ -45,19 +47,26 @@ impl ConfigBuilder {
             let before = text.get(..offset).unwrap_or(text);
             Origin::File { path: path.clone(), line: before.matches('\n').count() + 1 }
         };
-        match toml::from_str::<BTreeMap<Spanned<String>, Value>>(text) {
+        match toml::from_str::<Table>(text) {
             Ok(table) => {
-                // In the order of the file, so that its first fault is told first.
-                let mut entries: Vec<_> = table.into_iter().collect();
-                entries.sort_by_key(|(key, _)| key.span().start);
-                for (key, value) in entries {
+                for (key, value) in in_order(table).filter(|(key, _)| key.get_ref() != SERVICE) {
                     self.put(key.get_ref(), &value, origin(key.span().start));
                 }
             }
-            Err(error) => self.fail(ConfigError::Syntax {
-                origin: origin(error.span().map_or(0, |span| span.start)),
-                message: error.message().trim().replace('\n', ", "),
-            }),
+            Err(error) => self.fail(syntax(&error, origin)),
+        }
+        match toml::from_str::<ServiceTables>(text) {
+            Ok(tables) => {
+                for (services, table) in in_order(tables.service) {
+                    let at = origin(services.span().start);
+                    let Some(services) = self.pattern(services.get_ref(), at) else { continue };
+                    for (key, value) in in_order(table) {
+                        let at = origin(key.span().start);
+                        self.put_for(&services, key.get_ref(), &value, at);
+                    }
+                }
+            }
+            Err(error) => self.fail(syntax(&error, origin)),
         }
         self
     }
@@ -90,6 +99,26 @@ impl ConfigBuilder {
     #[must_use]
     pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.put(key, &value.into(), Origin::Program);
+        self
+    }
+
+    /// Sets a key for some services alone: the one of this name, or those whose names begin
+    /// with what stands before a `*` at its end. As `[service."NAME"]` in a file.
+    ///
+    /// ```
+    /// use majordomo_broker::config::Config;
+    /// use majordomo_protocol::ServiceName;
+    ///
+    /// let config = Config::builder().set_for("image.*", "prefetch", 4).build()?;
+    /// let of = |name| ServiceName::new(name).map(|name| *config.prefetch().of(&name));
+    /// assert_eq!((of("image.scale")?, of("mail")?), (4, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn set_for(mut self, services: &str, key: &str, value: impl Into<Value>) -> Self {
+        if let Some(services) = self.pattern(services, Origin::Program) {
+            self.put_for(&services, key, &value.into(), Origin::Program);
+        }
         self
     }
 
@@ -170,8 +199,53 @@ impl ConfigBuilder {
         }
     }
 
+    fn pattern(&mut self, services: &str, origin: Origin) -> Option<ServicePattern> {
+        let fault =
+            |source| ConfigError::Services { origin, services: services.to_owned(), source };
+        services.parse().map_err(|error| self.fail(fault(error))).ok()
+    }
+
+    fn put_for(&mut self, services: &ServicePattern, name: &str, value: &Value, origin: Origin) {
+        let Some(key) = Key::find(name).filter(|key| key.is_per_service()) else {
+            let (services, key) = (services.to_string(), name.to_owned());
+            return self.fail(ConfigError::NotPerService { origin, services, key });
+        };
+        if let Err(rule) = key.put_for(services.clone(), &mut self.config, value) {
+            let found = render::on_a_line(value);
+            self.fail(ConfigError::Value { origin, key: key.name(), found, rule });
+        }
+    }
+
     fn fail(&mut self, error: ConfigError) {
         self.error.get_or_insert(error);
+    }
+}
+
+/// What a file holds, with the places of its keys.
+type Table = BTreeMap<Spanned<String>, Value>;
+
+/// The key of a file below which there is a table for each service with settings of its
+/// own.
+const SERVICE: &str = "service";
+
+/// These tables alone. Read apart, since a [`Value`] does not know where its keys stand.
+#[derive(serde::Deserialize)]
+struct ServiceTables {
+    #[serde(default)]
+    service: BTreeMap<Spanned<String>, Table>,
+}
+
+/// The entries in the order of the file, so that its first fault is told first.
+fn in_order<V>(table: BTreeMap<Spanned<String>, V>) -> impl Iterator<Item = (Spanned<String>, V)> {
+    let mut entries: Vec<_> = table.into_iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries.into_iter()
+}
+
+fn syntax(error: &toml::de::Error, origin: impl Fn(usize) -> Origin) -> ConfigError {
+    ConfigError::Syntax {
+        origin: origin(error.span().map_or(0, |span| span.start)),
+        message: error.message().trim().replace('\n', ", "),
     }
 }
 

@@ -4,6 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::render::per_service;
+use crate::per_service::InvalidPattern;
+
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,6 +65,29 @@ pub enum ConfigError {
         found: String,
         /// What was expected.
         rule: String,
+    },
+    /// A table of a file says something of services that are none. Correct its name.
+    #[error("{origin}: [service.{services:?}]")]
+    Services {
+        /// Where it stands.
+        origin: Origin,
+        /// What was written.
+        services: String,
+        /// What is wrong with it.
+        source: InvalidPattern,
+    },
+    /// A key that holds for all services, or none at all, is set for some. Remove it there.
+    #[error(
+        "{origin}: [service.{services:?}] takes {}, found {} (a name with dots stands in quotes)",
+        per_service().join(", "), key.escape_debug()
+    )]
+    NotPerService {
+        /// Where it stands.
+        origin: Origin,
+        /// The services it is set for.
+        services: String,
+        /// What was written.
+        key: String,
     },
     /// Two values, each of them possible, cannot both be. Change one.
     #[error(

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use toml::Value;
 
 use super::{Config, KEYS};
+use crate::per_service::{PerService, ServicePattern};
 use majordomo_protocol::{Endpoint, InvalidEndpoint};
 
 /// What every environment variable of the broker begins with.
@@ -35,6 +36,13 @@ pub(super) enum Kind {
         /// The key whose number this one may not exceed.
         at_most: Option<&'static str>,
         field: fn(&mut Config) -> &mut u64,
+    },
+    /// A whole number, which may be another for some services.
+    PerService {
+        unit: &'static str,
+        default: u64,
+        range: RangeInclusive<u64>,
+        field: fn(&mut Config) -> &mut PerService<u64>,
     },
     /// Yes or no; the default is no.
     Switch { field: fn(&mut Config) -> &mut bool },
@@ -92,6 +100,9 @@ impl Key {
                 let bound = at_most.map(|key| format!(", at most {key}")).unwrap_or_default();
                 format!("{} to {} {unit}{bound}", range.start(), range.end())
             }
+            Kind::PerService { unit, range, .. } => {
+                format!("{} to {} {unit}", range.start(), range.end())
+            }
             Kind::Switch { .. } => "true or false".to_owned(),
             Kind::Text { rule, .. } => (*rule).to_owned(),
             Kind::Endpoints { .. } => "a list of endpoints, one or more, none twice".to_owned(),
@@ -101,7 +112,7 @@ impl Key {
     /// The smallest and the largest number it takes; `None` if it takes no number.
     pub fn range(&self) -> Option<RangeInclusive<u64>> {
         match &self.kind {
-            Kind::Number { range, .. } => Some(range.clone()),
+            Kind::Number { range, .. } | Kind::PerService { range, .. } => Some(range.clone()),
             _ => None,
         }
     }
@@ -119,6 +130,11 @@ impl Key {
         matches!(self.kind, Kind::Endpoints { .. })
     }
 
+    /// Whether it can be another for some services: `[service."NAME"]` in a file.
+    pub fn is_per_service(&self) -> bool {
+        matches!(self.kind, Kind::PerService { .. })
+    }
+
     /// Whether it is a switch: `true` or `false`, and `false` by default.
     pub fn is_switch(&self) -> bool {
         matches!(self.kind, Kind::Switch { .. })
@@ -132,10 +148,8 @@ impl Key {
     /// The value in `config`, which is left as it is.
     pub(super) fn value(&self, config: &mut Config) -> Value {
         match &self.kind {
-            // All ranges end below the largest number that TOML has.
-            Kind::Number { field, .. } => {
-                Value::Integer(i64::try_from(*field(config)).unwrap_or(i64::MAX))
-            }
+            Kind::Number { field, .. } => integer(*field(config)),
+            Kind::PerService { field, .. } => integer(*field(config).default()),
             Kind::Switch { field } => Value::Boolean(*field(config)),
             Kind::Text { field, .. } => Value::String(field(config).clone()),
             Kind::Endpoints { field, .. } => list(field(config).iter().map(Endpoint::as_str)),
@@ -154,6 +168,7 @@ impl Key {
     pub(super) fn reset(&self, config: &mut Config) {
         match &self.kind {
             Kind::Number { default, field, .. } => *field(config) = *default,
+            Kind::PerService { default, field, .. } => *field(config) = PerService::new(*default),
             Kind::Switch { field } => *field(config) = false,
             Kind::Text { default, field, .. } => (*default).clone_into(field(config)),
             Kind::Endpoints { default, field } => {
@@ -166,9 +181,11 @@ impl Key {
     pub(super) fn put(&self, config: &mut Config, value: &Value) -> Result<(), String> {
         let expected = || format!("expected {}", self.rule());
         match (&self.kind, value) {
-            (Kind::Number { range, field, .. }, Value::Integer(number)) => {
-                let number = u64::try_from(*number).ok().filter(|number| range.contains(number));
-                *field(config) = number.ok_or_else(expected)?;
+            (Kind::Number { range, field, .. }, value) => {
+                *field(config) = number(value, range).ok_or_else(expected)?;
+            }
+            (Kind::PerService { range, field, .. }, value) => {
+                field(config).set_default(number(value, range).ok_or_else(expected)?);
             }
             (Kind::Switch { field }, Value::Boolean(truth)) => *field(config) = *truth,
             (Kind::Text { accepts, field, .. }, Value::String(text)) if accepts(text) => {
@@ -190,13 +207,35 @@ impl Key {
         Ok(())
     }
 
+    /// Puts `value` into `config` for some services, or says what was expected instead.
+    pub(super) fn put_for(
+        &self,
+        services: ServicePattern,
+        config: &mut Config,
+        value: &Value,
+    ) -> Result<(), String> {
+        let Kind::PerService { range, field, .. } = &self.kind else {
+            return Err("it holds for all services".to_owned());
+        };
+        let value = number(value, range).ok_or_else(|| format!("expected {}", self.rule()))?;
+        field(config).set(services, value);
+        Ok(())
+    }
+
+    /// What `config` says of some services, and of which.
+    pub(super) fn overrides(&self, config: &mut Config) -> Vec<(String, Value)> {
+        let Kind::PerService { field, .. } = &self.kind else { return Vec::new() };
+        let overrides = field(config).overrides();
+        overrides.map(|(services, value)| (services, integer(*value))).collect()
+    }
+
     /// The value that a text outside a TOML file stands for. A text that stands for
     /// none is given as it is, for [`Key::put`] to refuse.
     pub(super) fn read(&self, text: &str) -> Value {
         let as_is = || Value::String(text.to_owned());
         match &self.kind {
             // TOML allows underscores between digits, so they are taken here too.
-            Kind::Number { .. } => {
+            Kind::Number { .. } | Kind::PerService { .. } => {
                 text.replace('_', "").parse().map_or_else(|_| as_is(), Value::Integer)
             }
             Kind::Switch { .. } => text.parse().map_or_else(|_| as_is(), Value::Boolean),
@@ -204,6 +243,17 @@ impl Key {
             Kind::Endpoints { .. } => list(text.split(',').map(str::trim)),
         }
     }
+}
+
+/// A number as TOML has it: all ranges end below the largest there is.
+fn integer(number: u64) -> Value {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// The number within `range` that a value is.
+fn number(value: &Value, range: &RangeInclusive<u64>) -> Option<u64> {
+    let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
+    number.filter(|number| range.contains(number))
 }
 
 /// A list as TOML has it.

@@ -1,5 +1,7 @@
 //! The configuration in print: a file that can be fed back, and a table for people.
 
+use std::collections::BTreeMap;
+
 use toml::Value;
 
 use super::{Config, KEYS, Key};
@@ -34,8 +36,39 @@ impl Config {
             text += &format!("# Default: {}\n", on_a_line(&key.default()));
             text += &format!("{} = {}\n", key.name(), on_a_line(&key.value(&mut config)));
         }
+        text += "\n# ---- Single services ----\n\n";
+        for line in wrap(PER_SERVICE, 77) {
+            text += &format!("# {line}\n");
+        }
+        text += &format!("# Keys: {}.\n", per_service().join(", "));
+        for (services, values) in overrides(&mut config) {
+            text += &format!("\n[service.{}]\n", Value::from(services));
+            for (key, value) in values {
+                text += &format!("{key} = {}\n", on_a_line(&value));
+            }
+        }
         text
     }
+}
+
+const PER_SERVICE: &str = "Some keys can be another for some services. [service.\"NAME\"] is \
+    a table of them for the service of this name, [service.\"BEGINNING*\"] for all whose names \
+    begin so. What is said of a name goes before its beginnings, a longer one before a shorter.";
+
+/// The names of the keys that can be another for some services.
+pub(super) fn per_service() -> Vec<&'static str> {
+    KEYS.iter().filter(|key| key.is_per_service()).map(Key::name).collect()
+}
+
+/// What holds for some services alone, key by key.
+fn overrides(config: &mut Config) -> BTreeMap<String, Vec<(&'static str, Value)>> {
+    let mut tables: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for key in KEYS {
+        for (services, value) in key.overrides(config) {
+            tables.entry(services).or_default().push((key.name(), value));
+        }
+    }
+    tables
 }
 
 /// All keys as Markdown, a table for each heading: the reference in the operator's

@@ -5,6 +5,7 @@
 //! so none of them can say something else than another.
 
 use super::keys::{Key, Kind};
+use crate::engine::PREFETCH_MAX;
 use crate::logging;
 
 const ENDPOINTS: &str = "Endpoints";
@@ -127,7 +128,23 @@ pub static KEYS: &[Key] = &[
         },
         about: "How often a request is handed to a worker, when its workers are lost.",
         reason: "After that it is dropped, so that a request that kills workers ends. 1 hands it \
-                 out once only.",
+                 out once only; what only waited in a lost worker's socket (prefetch) is not counted.",
+    },
+    Key {
+        name: "prefetch",
+        heading: REQUESTS,
+        kind: Kind::PerService {
+            unit: "requests",
+            default: 1,
+            range: 1..=PREFETCH_MAX as u64,
+            field: |config| &mut config.prefetch,
+        },
+        about: "How many requests a worker of MDP/0.1 or MDP/0.2 is given at once.",
+        reason: "It works on the oldest, and the others wait in its socket, so that it need not \
+                 wait for the broker between two. More than 1 is beyond the RFCs: for short jobs, \
+                 and for workers that read a request only when they have answered the one before. \
+                 A worker of MDP/1.0 says itself how many it takes. Can be another for some \
+                 services: [service.\"NAME\"] in the file.",
     },
     Key {
         name: "shutdown_ms",

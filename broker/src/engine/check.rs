@@ -66,14 +66,13 @@ impl<B: Payload> Engine<B> {
             let counted = (service.workers, service.draining, service.running);
             assert_eq!(counted, (workers, draining, running), "{}", service.name);
             assert!(workers + draining > 0 || waiting > 0, "{} is unused", service.name);
-            let free = service.free.keys(&mut self.workers);
-            assert_eq!(free.len(), service.free.len());
-            for worker in free {
-                assert!(self.workers[worker].is_free());
-                assert_eq!(self.workers[worker].service, key);
+            let listed = service.free.keys(&mut self.workers);
+            for (worker, before) in &listed {
+                assert_eq!(self.workers[*worker].before_next(), Some(*before));
+                assert_eq!(self.workers[*worker].service, key);
             }
             let free = self.workers.values().filter(|w| w.service == key && w.is_free()).count();
-            assert_eq!(free, service.free.len(), "free workers of {}", service.name);
+            assert_eq!(free, listed.len(), "free workers of {}", service.name);
             assert_eq!(self.services.key(&service.name), Some(key));
             idle_services += usize::from(service.workers == 0);
         }
@@ -122,7 +121,7 @@ impl<B: Payload> Engine<B> {
                     assert_eq!(self.deadlines.get(request.deadline), None);
                 }
                 RequestState::Running { .. } => {
-                    assert!(request.attempt <= self.settings.attempts_max);
+                    assert!(request.losses.len() < self.settings.attempts_max as usize);
                     if let Some(end) = request.end_by {
                         due += 1;
                         assert_eq!(

@@ -26,7 +26,9 @@ impl<B: Payload> Engine<B> {
             _ if request.redelivery == Redelivery::Forbidden && request.attempt > 0 => {
                 Some(Dropped::Once)
             }
-            _ if request.attempt >= self.settings.attempts_max => Some(Dropped::AttemptsMax),
+            _ if request.losses.len() >= self.settings.attempts_max as usize => {
+                Some(Dropped::AttemptsMax)
+            }
             _ => None,
         };
         if let Some(reason) = dropped {

@@ -19,6 +19,7 @@ mod dead;
 mod deadline;
 mod ending;
 mod event;
+mod free;
 mod ids;
 mod list;
 mod mmi;
@@ -46,7 +47,7 @@ pub use self::event::{
 use self::ids::Ids;
 use self::request::{Answer, Request, RequestKey};
 use self::service::Services;
-pub use self::settings::Settings;
+pub use self::settings::{PREFETCH_MAX, Settings};
 use self::shutdown::Shutdown;
 use self::waiting::Turns;
 use self::worker::{Worker, WorkerKey};

@@ -59,7 +59,8 @@ pub(super) struct Request<B> {
     /// The number of the action by which it was handed to its worker: until that is
     /// polled it has not been.
     pub(super) handed_out: u64,
-    /// Why it lost the workers it had; at most `attempts_max`.
+    /// Why it lost the workers that worked on it; at most `attempts_max`. One in whose
+    /// socket it waited is not among them, though it may have begun.
     pub(super) losses: Vec<Gone>,
     pub(super) state: RequestState,
     /// Its entry among the deadlines: until when it waits, or runs.

@@ -257,11 +257,13 @@ impl<B: Payload> Engine<B> {
     fn dispatch(&mut self, key: RequestKey, worker_key: WorkerKey) {
         let request = &mut self.requests[key];
         let service = &mut self.services[request.service];
-        service.free.remove(&mut self.workers, worker_key);
+        if let Some(before) = self.workers[worker_key].before_next() {
+            service.free.leave(&mut self.workers, worker_key, before);
+        }
         let worker = &mut self.workers[worker_key];
         worker.told_at = self.now;
         request.state = RequestState::Running { worker: worker_key };
-        request.attempt += 1;
+        request.attempt = request.attempt.saturating_add(1);
         service.running += 1;
         self.counters.requests_dispatched += 1;
         let client = key.address(self.settings.instance);
@@ -291,8 +293,8 @@ impl<B: Payload> Engine<B> {
             });
         }
         worker.tasks.push_back(&mut self.requests, key);
-        if worker.is_free() {
-            service.free.push_back(&mut self.workers, worker_key);
+        if let Some(before) = worker.before_next() {
+            service.free.enter(&mut self.workers, worker_key, before);
         }
     }
 

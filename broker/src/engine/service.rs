@@ -4,9 +4,9 @@ use foldhash::HashMap;
 use majordomo_protocol::ServiceName;
 use slotmap::SlotMap;
 
-use super::list::List;
+use super::free::Free;
 use super::waiting::Line;
-use super::worker::{Intake, WorkerKey};
+use super::worker::Intake;
 
 slotmap::new_key_type! {
     /// A service that has a worker or a request.
@@ -17,8 +17,8 @@ slotmap::new_key_type! {
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) name: ServiceName,
-    /// Workers that can be given a request, least recently used first.
-    pub(super) free: List<WorkerKey>,
+    /// Workers that can be given a request, in their order.
+    pub(super) free: Free,
     /// Requests without a worker.
     pub(super) waiting: Line,
     /// Workers registered, those that drain not counted.
@@ -56,7 +56,7 @@ impl Services {
     pub(super) fn insert(&mut self, name: ServiceName) -> ServiceKey {
         let key = self.services.insert(Service {
             name: name.clone(),
-            free: List::default(),
+            free: Free::default(),
             waiting: Line::default(),
             workers: 0,
             draining: 0,

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use crate::per_service::PerService;
+
+/// The most requests that a worker of MDP/0.1 or MDP/0.2 can be given at once.
+pub const PREFETCH_MAX: usize = 64;
+
 /// The engine's settings; docs/operating.md says what each does at its bound.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -11,8 +16,13 @@ pub struct Settings {
     pub heartbeat_liveness: u32,
     /// How long a request may wait for a worker, each time it waits.
     pub request_expiry: Duration,
-    /// How often a request is handed out at most, when its workers are lost.
+    /// How often a request may have lost the worker that worked on it when it is handed
+    /// out for the last time, this one included.
     pub attempts_max: u32,
+    /// How many requests a worker of MDP/0.1 or MDP/0.2 is given at once: it works on the
+    /// oldest, and the others wait in its socket. 1 to [`PREFETCH_MAX`]; what is outside
+    /// counts as the nearest of these. MDP/1.0 has its own word for it.
+    pub prefetch: PerService<usize>,
     /// How long running requests may go on after [`Event::Stop`](super::Event).
     pub shutdown: Duration,
     /// Requests waiting or running, in all.

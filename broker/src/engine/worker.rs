@@ -20,7 +20,7 @@ pub(super) struct Worker {
     pub(super) peer: PeerId,
     pub(super) version: Version,
     pub(super) service: ServiceKey,
-    /// How many requests it takes at once.
+    /// How many requests it is given at once. One of MDP/0.1 or MDP/0.2 works on the oldest.
     pub(super) capacity: usize,
     /// The requests it has, oldest first; never more than `capacity`.
     pub(super) tasks: List<RequestKey>,
@@ -40,7 +40,7 @@ pub(super) struct Worker {
     pub(super) deadline: DeadlineKey,
     /// Requests it has answered.
     pub(super) answered: u64,
-    /// Neighbours in the list of free workers of its service; only while it is free.
+    /// Neighbours among the free workers of its service; only while it is free.
     pub(super) links: Links<WorkerKey>,
 }
 
@@ -72,6 +72,13 @@ impl Worker {
     /// Whether it can be given a request.
     pub(super) fn is_free(&self) -> bool {
         self.intake == Intake::Open && self.tasks.len() < self.capacity
+    }
+
+    /// How many requests it has to do before the next one it is given; `None` if it is
+    /// given none. One of MDP/1.0 does all it has at once.
+    pub(super) fn before_next(&self) -> Option<usize> {
+        let before = if self.version >= Version::V1_0 { 0 } else { self.tasks.len() };
+        self.is_free().then_some(before)
     }
 
     /// What to do at `now`, when all that came until `heard_until` has been read.

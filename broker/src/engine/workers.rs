@@ -13,7 +13,7 @@ use super::list::{Links, List};
 use super::request::{Reply, RequestKey, RequestState};
 use super::shutdown::Shutdown;
 use super::worker::{Attention, Intake, Worker, WorkerKey};
-use super::{Action, Dropped, Engine, Fault, Gone, Note, Payload, RefusedWorker};
+use super::{Action, Dropped, Engine, Fault, Gone, Note, PREFETCH_MAX, Payload, RefusedWorker};
 
 impl<B: Payload> Engine<B> {
     pub(super) fn worker_command(
@@ -107,11 +107,16 @@ impl<B: Payload> Engine<B> {
         };
         let agreement = self.agree(&offer);
         let due = self.now + agreement.heartbeat;
+        let capacity = if version >= Version::V1_0 {
+            offer.capacity.into()
+        } else {
+            (*self.settings.prefetch.of(&service)).clamp(1, PREFETCH_MAX)
+        };
         let key = self.workers.insert(Worker {
             peer: peer.clone(),
             version,
             service: service_key,
-            capacity: offer.capacity.into(),
+            capacity,
             tasks: List::default(),
             intake: Intake::Open,
             heartbeat_interval: agreement.heartbeat,
@@ -128,7 +133,7 @@ impl<B: Payload> Engine<B> {
         self.worker_keys.insert(peer.clone(), key);
         self.workers[key].deadline = self.deadlines.insert(due, Due::Worker(key));
         self.services.worker_came(service_key);
-        self.services[service_key].free.push_back(&mut self.workers, key);
+        self.services[service_key].free.enter(&mut self.workers, key, 0);
         self.counters.workers_registered += 1;
         self.note(Note::WorkerRegistered { worker: peer.clone(), version, service });
         if version >= Version::V1_0 {
@@ -230,9 +235,10 @@ impl<B: Payload> Engine<B> {
             return self.unexpected_reply(worker_key);
         };
         let worker = &mut self.workers[worker_key];
-        let was_free = worker.is_free();
+        let before = worker.before_next();
         worker.tasks.remove(&mut self.requests, key);
         worker.answered += 1;
+        let after = worker.before_next();
         let service_key = worker.service;
         if self.settings.follow_requests {
             let note =
@@ -241,8 +247,13 @@ impl<B: Payload> Engine<B> {
         }
         let service = &mut self.services[service_key];
         service.running -= 1;
-        if !was_free && worker.is_free() {
-            service.free.push_back(&mut self.workers, worker_key);
+        if before != after {
+            if let Some(before) = before {
+                service.free.leave(&mut self.workers, worker_key, before);
+            }
+            if let Some(after) = after {
+                service.free.enter(&mut self.workers, worker_key, after);
+            }
         }
         self.deliver(key, outcome);
         if self.shutdown == Shutdown::No {
@@ -294,11 +305,11 @@ impl<B: Payload> Engine<B> {
         if worker.intake == Intake::Draining {
             return;
         }
-        let was_free = worker.is_free();
+        let before = worker.before_next();
         worker.intake = Intake::Draining;
         let service_key = worker.service;
-        if was_free {
-            self.services[service_key].free.remove(&mut self.workers, key);
+        if let Some(before) = before {
+            self.services[service_key].free.leave(&mut self.workers, key, before);
         }
         self.services.worker_drains(service_key);
         self.let_go_when_drained(key);
@@ -357,8 +368,8 @@ impl<B: Payload> Engine<B> {
     /// Forgets a worker; the requests it had wait again, or end.
     pub(super) fn lose(&mut self, key: WorkerKey, reason: Gone) {
         let service_key = self.workers[key].service;
-        if self.workers[key].is_free() {
-            self.services[service_key].free.remove(&mut self.workers, key);
+        if let Some(before) = self.workers[key].before_next() {
+            self.services[service_key].free.leave(&mut self.workers, key, before);
         }
         let Some(mut worker) = self.workers.remove(key) else { return };
         self.bytes -= worker.metadata.as_bytes().len();
@@ -378,14 +389,18 @@ impl<B: Payload> Engine<B> {
             let command = worker::FromBroker::Disconnect { reason };
             self.actions.push_back(Action::ToWorker { worker: peer, version, command });
         }
+        let mut is_oldest = true;
         while let Some(request) = worker.tasks.pop_front(&mut self.requests) {
             let lost = &mut self.requests[request];
+            let had_begun =
+                is_oldest || worker.version >= Version::V1_0 || !matches!(lost.reply, Reply::None);
             if lost.handed_out >= self.actions_polled {
                 // This worker never had it.
                 lost.attempt -= 1;
-            } else {
+            } else if had_begun {
                 lost.losses.push(reason);
             }
+            is_oldest = false;
             self.give_back(request);
         }
         if self.services.contains(service_key) {

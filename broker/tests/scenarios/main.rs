@@ -10,6 +10,7 @@ mod liveness;
 mod misbehaviour;
 mod mmi;
 mod pairings;
+mod prefetch;
 mod redelivery;
 mod request_ids;
 mod routing;

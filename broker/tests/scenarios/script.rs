@@ -57,6 +57,7 @@ mod show;
 use std::time::{Duration, Instant};
 
 use majordomo_broker::engine::{Engine, Event, Payload, Settings};
+use majordomo_broker::per_service::PerService;
 use majordomo_protocol::{ClientAddress, PeerId};
 
 /// Runs a script and compares what the engine wanted done with the script's own `->`
@@ -126,6 +127,7 @@ impl World {
                 heartbeat_liveness: 3,
                 request_expiry: Duration::from_secs(60),
                 attempts_max: 3,
+                prefetch: PerService::new(1),
                 shutdown: Duration::from_secs(5),
                 requests_max: 1_000_000,
                 requests_per_service_max: 100_000,
@@ -217,6 +219,17 @@ impl World {
     fn set(&mut self, name: &str, value: &str) -> Option<()> {
         assert!(self.engine.is_none(), "set {name}: too late, something has happened");
         let settings = &mut self.settings;
+        match name.split_once(':') {
+            None if name == "prefetch" => {
+                settings.prefetch.set_default(value.parse().ok()?);
+                return Some(());
+            }
+            Some(("prefetch", services)) => {
+                settings.prefetch.set(services.parse().ok()?, value.parse().ok()?);
+                return Some(());
+            }
+            _ => {}
+        }
         macro_rules! assign {
             (milliseconds: $($time:ident)+; numbers: $($number:ident)+) => {
                 match name {

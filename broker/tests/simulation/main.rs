@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use majordomo_broker::engine::{Action, Engine, Event, Payload, Settings};
+use majordomo_broker::per_service::PerService;
 use majordomo_protocol::{ClientAddress, PeerId, Reason, Version, client, worker};
 
 use model::Model;
@@ -110,6 +111,7 @@ impl Life {
             heartbeat_liveness: rng.u32(1..5),
             request_expiry: Duration::from_millis(rng.u64(100..2_000)),
             attempts_max: rng.u32(1..4),
+            prefetch: prefetch(&mut rng),
             shutdown: Duration::from_millis(rng.u64(0..500)),
             requests_max: rng.usize(3..25),
             requests_per_service_max: rng.usize(1..8),
@@ -284,6 +286,15 @@ impl Life {
             false => Event::ClientUnreachable { client: peer, answers, parts },
         })
     }
+}
+
+/// One at a time in most lives, or some ahead, or another number for a service.
+fn prefetch(rng: &mut Rng) -> PerService<usize> {
+    let mut prefetch = PerService::new(if rng.bool() { 1 } else { rng.usize(1..5) });
+    if rng.u8(..3) == 0 {
+        prefetch.set("echo*".parse().expect("a pattern"), rng.usize(1..5));
+    }
+    prefetch
 }
 
 impl Drop for Life {

@@ -73,6 +73,11 @@ impl Worker {
     fn is_free(&self) -> bool {
         !self.draining && self.tasks.len() < self.capacity
     }
+
+    /// Requests it does before the next one: it does all at once, or one at a time.
+    fn ahead(&self) -> usize {
+        if self.version == Version::V1_0 { 0 } else { self.tasks.len() }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -98,6 +103,8 @@ struct Request {
     arrived: u64,
     since: Instant,
     attempts: u32,
+    /// Workers it lost that worked on it.
+    losses: u32,
     id: Option<ClientAddress>,
     state: State,
     reply: Reply,

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it finds what it does not expect")]
 
+mod bench;
 mod call;
 mod failures;
 mod place;

@@ -46,6 +46,9 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         (&["work", "x", "--broker", "here", "--", "cat"], "endpoint \"here\" has no transport"),
         (&["status", "x", "--json"], "cannot be used with"),
         (&["status", "--watch=0"], "--watch is 0ns: it must be 100ms or more"),
+        (&["bench", "--seconds", "0"], "it is a number from 0.1 to 3600"),
+        (&["bench", "--in-flight", "0"], "outstanding_max is 0, but must be 1"),
+        (&["bench", "--service", ""], "a service name is 1 to 255 bytes"),
         (&["completions", "ksh"], "[possible values: bash"),
     ] {
         let ended = place.run(arguments);

@@ -69,6 +69,9 @@ impl Ledger {
             start_by: after(terms.start_within),
             end_by: after(terms.timeout),
             attempts: 0,
+            losses: 0,
+            unsent: false,
+            has_parts: false,
             live: None,
             returned: false,
             parts_sent: false,
@@ -256,6 +259,18 @@ impl Ledger {
     pub(super) fn settle_drop(&mut self) {
         if let Some(drop) = self.drop.take() {
             self.dropped(&drop);
+        }
+    }
+
+    /// What is given up for the workers it lost has lost so many.
+    pub(super) fn check_attempts(&self, reason: Dropped, task: Option<&ClientAddress>) {
+        if reason == Dropped::AttemptsMax
+            && let Some(ask) =
+                task.and_then(|task| self.tasks.get(task)).and_then(|key| self.asks.get(key))
+        {
+            let (losses, max) = (ask.losses, self.settings.attempts_max);
+            let reached = losses >= max || ask.loose;
+            must!(reached, "attempts_max is reached", "c{}: {losses} of {max}", ask.call);
         }
     }
 

@@ -17,6 +17,7 @@ impl Ledger {
             && ask.live.as_ref().is_some_and(|(holder, of)| holder == worker && of == task)
         {
             ask.attempts -= 1;
+            ask.unsent = true;
         }
     }
 
@@ -47,6 +48,9 @@ impl Ledger {
         match command {
             worker::ToBroker::Partial { client, .. } if worker.tasks.contains(client) => {
                 self.answering = Some((peer.clone(), client.clone()));
+                if let Some(ask) = self.tasks.get(client).and_then(|key| self.asks.get_mut(key)) {
+                    ask.has_parts = true;
+                }
             }
             worker::ToBroker::Final { client, .. } | worker::ToBroker::Error { client, .. }
                 if worker.tasks.contains(client) =>
@@ -112,7 +116,16 @@ impl Ledger {
             "a worker has at most its capacity",
             "{peer} gets {task}: {worker:?}"
         );
+        let (service, before) = (worker.service.clone(), worker.before_next());
         worker.tasks.push(task.clone());
+        let same = |other: &&super::Worker| other.service == service && other.is_free();
+        let fewest = self.workers.iter().filter(|(of, _)| *of != peer).map(|(_, other)| other);
+        let fewest = fewest.filter(same).map(super::Worker::before_next).min();
+        must!(
+            fewest.is_none_or(|fewest| before <= fewest),
+            "who has fewer before it goes first",
+            "{peer} with {before} gets {task}, another has {fewest:?}"
+        );
         let Some(call) = Word::asked(body) else { return };
         let now = self.now;
         let known = self.tasks.get(task).cloned();
@@ -146,6 +159,7 @@ impl Ledger {
         if ask.loose {
             // It may have come before, with other terms.
             (ask.attempts, ask.end_by) = (noted.2 - 1, timeout.map(|timeout| now + timeout));
+            ask.losses = 0;
         }
         ask.attempts += 1;
         let attempts = (ask.attempts, noted.2, u32::from(attempt));
@@ -155,9 +169,10 @@ impl Ledger {
             "c{call} {attempts:?}"
         );
         must!(
-            ask.attempts <= self.settings.attempts_max,
+            ask.losses < self.settings.attempts_max,
             "attempts_max holds",
-            "c{call} {attempts:?}"
+            "c{call} {attempts:?}, {} losses",
+            ask.losses
         );
         let passed = ask.start_by.filter(|_| ask.attempts == 1).into_iter().chain(ask.end_by);
         let late = passed.min().is_some_and(|limit| limit <= now);
@@ -177,6 +192,7 @@ impl Ledger {
         );
         ask.live = Some((peer.clone(), task.clone()));
         (ask.returned, ask.loose) = (false, false);
+        (ask.unsent, ask.has_parts) = (false, false);
         self.tasks.insert(task.clone(), key.clone());
         if in_turn {
             self.take_turn(&service, &turn, arrived);
@@ -223,10 +239,13 @@ impl Ledger {
             // It went in the same moment, before anything was sent.
             self.not_handed_out(peer, task);
         }
-        for task in &worker.tasks {
+        for (position, task) in worker.tasks.iter().enumerate() {
             if let Some(ask) = self.tasks.get(task).and_then(|key| self.asks.get_mut(key))
                 && ask.live.as_ref().is_some_and(|(_, live)| live == task)
             {
+                // One that only waited in the socket of an old worker costs no attempt.
+                let had_begun = worker.version >= Version::V1_0 || position == 0 || ask.has_parts;
+                ask.losses += u32::from(had_begun && !ask.unsent);
                 ask.live = None;
                 ask.returned = true;
                 ask.waits_since = now;

@@ -149,6 +149,7 @@ impl Model {
             arrived: self.clock,
             since: self.now,
             attempts: 0,
+            losses: 0,
             id: None,
             state: State::Running,
             reply: Reply::None,
@@ -257,7 +258,10 @@ impl Model {
         let worker = Worker {
             version,
             service: service.clone(),
-            capacity: offer.capacity.into(),
+            capacity: match version {
+                Version::V1_0 => offer.capacity.into(),
+                _ => *settings.prefetch.of(service),
+            },
             draining: false,
             tasks: Vec::new(),
             heartbeat,
@@ -356,7 +360,8 @@ impl Model {
 
     fn end_of_reply(&mut self, peer: &PeerId, position: usize, outcome: Outcome) {
         let worker = self.workers.get_mut(peer).expect("registered");
-        if !worker.draining && !worker.is_free() {
+        let version = worker.version;
+        if !worker.draining && (!worker.is_free() || version < Version::V1_0) {
             worker.used = self.clock;
         }
         let Task { id, number, ended, .. } = worker.tasks.remove(position);

@@ -88,7 +88,7 @@ impl Model {
         assert_eq!(u32::from(task.attempt), request.attempts + 1);
         assert_eq!(task.timeout, request.end_by().map(|end| end - self.now));
         assert!(self.stop_at.is_none(), "dispatched while stopping");
-        assert!(request.attempts < self.settings.attempts_max, "one attempt too many");
+        assert!(request.losses < self.settings.attempts_max, "one attempt too many");
         assert!(request.attempts == 0 || !request.terms.once, "a second attempt for once");
         assert!(request.id.as_ref().is_none_or(|id| *id == client), "a new id for an old request");
         let owner = self.ids.insert(client.clone(), Some(number));
@@ -99,8 +99,9 @@ impl Model {
         assert_eq!(worker.service, service, "dispatched to a worker of another service");
         assert!(worker.is_free(), "more than its capacity, or draining");
         let free = self.workers.values().filter(|w| w.service == service && w.is_free());
-        let least_recently = free.map(|worker| worker.used).min();
-        assert_eq!(Some(worker.used), least_recently, "not the least recently used worker");
+        let first = free.map(|worker| (worker.ahead(), worker.used)).min();
+        let found = (worker.ahead(), worker.used);
+        assert_eq!(Some(found), first, "not the least recently used with the fewest");
 
         let request = self.requests.get_mut(&number).expect("live");
         if returned.is_none() {
@@ -204,19 +205,25 @@ impl Model {
             self.expected.disconnect.push((peer, worker.version));
         }
         assert_eq!(requests, worker.tasks.len());
-        for task in worker.tasks.into_iter().filter(|task| task.ended.is_none()) {
+        let version = worker.version;
+        for (position, task) in worker.tasks.into_iter().enumerate() {
+            if task.ended.is_some() {
+                continue;
+            }
             self.clock += 1;
             self.counters.requests_returned += 1;
             let request = self.requests.get_mut(&task.number).expect("running");
             // It did not get there, or its worker went before it could be sent.
             if task.unsent || task.event == self.event {
                 request.attempts -= 1;
+            } else if version == Version::V1_0 || position == 0 || request.reply != Reply::None {
+                request.losses += 1;
             }
             let over = [
                 (self.stop_at.is_some(), Dropped::Stopping),
                 (request.reply == Reply::Sent && request.wanted, Dropped::PartialSent),
                 (request.terms.once && request.attempts > 0, Dropped::Once),
-                (request.attempts >= self.settings.attempts_max, Dropped::AttemptsMax),
+                (request.losses >= self.settings.attempts_max, Dropped::AttemptsMax),
             ];
             match over.into_iter().find(|(over, _)| *over) {
                 Some((_, reason)) => self.expected.dropped.push((task.number, reason)),
