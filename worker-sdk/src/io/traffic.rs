@@ -221,7 +221,6 @@ impl Io {
                 deadline: time_left.and_then(|left| time.checked_add(left)),
                 attempt: terms.attempt,
                 metadata: terms.metadata,
-                stop: self.outbox.control.signal(),
                 task: task.clone(),
             },
             responder: Responder::new(task.clone()),
