@@ -229,10 +229,10 @@ impl Wire {
         };
         let mut frames = Vec::new();
         while message.get_more() {
-            frames.push(Frame::Received(message));
+            frames.push(Frame::Received(Box::new(message)));
             message = retry(|| socket.recv_msg(zmq::DONTWAIT))?;
         }
-        frames.push(Frame::Received(message));
+        frames.push(Frame::Received(Box::new(message)));
         Ok(Some(frames))
     }
 }
