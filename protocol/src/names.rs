@@ -113,7 +113,7 @@ pub struct InvalidServiceName {
 ///
 /// Unique among the peers connected to one socket, and meaningless elsewhere.
 /// Prints in hexadecimal.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(SmallVec<[u8; 16]>);
 
 /// The frame by which a worker says whose request it answers: opaque bytes that
@@ -121,7 +121,7 @@ pub struct PeerId(SmallVec<[u8; 16]>);
 ///
 /// A broker may put there what it likes; ours puts a task id. Prints in
 /// hexadecimal.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientAddress(SmallVec<[u8; 16]>);
 
 /// What a client calls a request by, in MDP/1.0: 16 bytes that it makes unique.
@@ -171,6 +171,13 @@ macro_rules! opaque_bytes {
             /// The bytes as they travel.
             pub fn as_bytes(&self) -> &[u8] {
                 &self.0
+            }
+        }
+
+        // Derived, it would copy byte by byte.
+        impl Clone for $name {
+            fn clone(&self) -> Self {
+                Self::new(&self.0)
             }
         }
     };

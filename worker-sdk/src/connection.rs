@@ -1,5 +1,7 @@
 //! One connection: what the I/O thread keeps for it.
 
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,12 +27,16 @@ pub(crate) struct Connection {
     pub(crate) service: usize,
     pub(crate) dialog: Dialog,
     pub(crate) wire: Wire,
-    /// The requests that came by the open socket and have no answer yet. Put in and
-    /// taken out as the dialog does its own.
+    /// The requests that came by the open socket and that others than this thread
+    /// answer. Put in and taken out as the dialog does its own.
     pub(crate) running: HashMap<ClientAddress, Arc<Task>>,
     pub(crate) lane: Arc<Lane>,
     /// The other end of `lane`.
     pub(crate) parts: Receiver<(Arc<Task>, Part)>,
+    /// Answers of inline handlers that the dialog was not told yet.
+    pub(crate) answered: VecDeque<Event>,
+    /// Lent to each task of an inline handler, for its answer.
+    pub(crate) empty: Vec<Part>,
     /// Set while a request over the limit is handled, to the size of its body.
     pub(crate) too_large: Option<usize>,
     /// Its entry among the I/O thread's timers.
@@ -38,37 +44,57 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Whoever waits for one of these answers is gone with the socket. Their handlers
-    /// go on, and are told.
-    pub(crate) fn abandon_all(&mut self) {
+    /// Whoever waits for one of these answers is gone with the socket. Handlers go on,
+    /// and are told; what inline ones have answered is late.
+    pub(crate) fn abandon_all(&mut self, time: Instant) {
         self.running.drain().for_each(|(_, task)| task.abandon());
+        for event in self.answered.drain(..) {
+            if let Event::Final { client, .. } | Event::Error { client, .. } = event {
+                self.lane.late(&client);
+                self.dialog.handle(Event::Freed, time);
+            }
+        }
+    }
+
+    /// Closes the socket, see [`Wire::close`].
+    pub(crate) fn close_wire(&mut self, flush: bool) {
+        self.wire.close(flush).iter().for_each(|client| self.lane.late(client));
+    }
+
+    /// Parts of answers that wait, more or less.
+    pub(crate) fn waiting(&self) -> usize {
+        self.answered.len() + self.parts.len()
+    }
+
+    /// The next part of an answer, as the dialog is told of it.
+    pub(crate) fn next_part(&mut self) -> Option<Event> {
+        self.answered.pop_front().or_else(|| {
+            let (task, part) = self.parts.try_recv().ok()?;
+            self.event(&task, part)
+        })
     }
 
     /// What a part of an answer means to the dialog. `None` for a part that nobody
     /// waits for.
     pub(crate) fn event(&mut self, task: &Arc<Task>, part: Part) -> Option<Event> {
-        let client = task.client.clone();
         // By itself and not by its address: a broker that was started anew may use an
         // address again.
-        if !self.running.get(&client).is_some_and(|running| Arc::ptr_eq(running, task)) {
-            return match part {
-                Part::Partial(_) => None,
-                Part::Unstarted => Some(Event::Freed),
-                Part::Final(_) | Part::Error(..) => {
-                    task.late();
-                    Some(Event::Freed)
-                }
-            };
-        }
-        Some(match part {
-            Part::Partial(body) => Event::Partial { client, body },
-            Part::Final(body) => Event::Final { client, body },
-            Part::Error(reason, details) => Event::Error { client, reason, details },
-            Part::Unstarted => {
-                self.running.remove(&client);
-                Event::Unstarted { client }
+        if let Entry::Occupied(running) = self.running.entry(task.client.clone())
+            && Arc::ptr_eq(running.get(), task)
+        {
+            if part.is_last() {
+                running.remove();
             }
-        })
+            return Some(part.into_event(task.client.clone()));
+        }
+        match part {
+            Part::Partial(_) => None,
+            Part::Unstarted => Some(Event::Freed),
+            Part::Final(_) | Part::Error(..) => {
+                task.late();
+                Some(Event::Freed)
+            }
+        }
     }
 }
 

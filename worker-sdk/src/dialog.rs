@@ -115,12 +115,14 @@ impl Dialog {
                 }
             }
             Event::Final { client, body } => {
-                let command = ToBroker::Final { client: client.clone(), body };
-                self.end(client, command, now);
+                if self.running.remove(&client) {
+                    self.end(ToBroker::Final { client, body }, now);
+                }
             }
             Event::Error { client, reason, details } => {
-                let command = ToBroker::Error { client: client.clone(), reason, details };
-                self.end(client, command, now);
+                if self.running.remove(&client) {
+                    self.end(ToBroker::Error { client, reason, details }, now);
+                }
             }
             Event::Unstarted { client } => {
                 if self.running.remove(&client) {
@@ -252,11 +254,9 @@ impl Dialog {
     }
 
     /// A request has its answer.
-    fn end(&mut self, client: ClientAddress, answer: ToBroker<Body>, now: Instant) {
-        if self.running.remove(&client) {
-            self.send(answer, now);
-            self.leave_if_done(now);
-        }
+    fn end(&mut self, answer: ToBroker<Body>, now: Instant) {
+        self.send(answer, now);
+        self.leave_if_done(now);
     }
 
     /// Any command counts as a heartbeat, so each puts off the next one.

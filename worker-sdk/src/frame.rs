@@ -6,8 +6,8 @@
 use std::ops::Deref;
 
 pub(crate) enum Frame {
-    /// As libzmq received it.
-    Received(zmq::Message),
+    /// As libzmq received it. Boxed, because commands are moved about and few have one.
+    Received(Box<zmq::Message>),
     /// Copied out of a batch.
     Copied(Vec<u8>),
 }

@@ -14,7 +14,7 @@
 mod tests;
 mod traffic;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -62,12 +62,6 @@ pub(crate) enum Target {
     Queue(Sender<Job>),
     /// The I/O thread.
     Inline(Arc<dyn Handler>),
-}
-
-impl Route {
-    fn is_inline(&self) -> bool {
-        matches!(self.target, Target::Inline(_))
-    }
 }
 
 /// A broker, for what is logged once and not once a connection.
@@ -123,11 +117,14 @@ impl Io {
                         metadata: settings.metadata(&route.metadata),
                     };
                     let seed = fastrand::u64(..);
+                    let threaded = match route.target {
+                        Target::Queue(_) => capacity,
+                        Target::Inline(_) => 0,
+                    };
                     let (lane, parts) = Lane::new(
                         route.name.clone(),
                         connections.len(),
-                        capacity,
-                        route.is_inline(),
+                        threaded,
                         Arc::clone(&outbox),
                     );
                     connections.push(Connection {
@@ -138,6 +135,8 @@ impl Io {
                         running: HashMap::default(),
                         lane,
                         parts,
+                        answered: VecDeque::new(),
+                        empty: Vec::new(),
                         too_large: None,
                         timer: Some(start),
                     });
@@ -297,10 +296,10 @@ impl Drop for Io {
     /// Whatever made the loop end, handlers must learn that nobody waits for them.
     fn drop(&mut self) {
         for connection in &mut self.connections {
-            connection.abandon_all();
+            connection.abandon_all(now());
             // It fails for a socket that has failed before.
             self.outbox.counters.answers(connection.wire.flush().unwrap_or(0));
-            connection.wire.close(true);
+            connection.close_wire(true);
         }
         self.outbox.control.ask(Asked::Stop);
     }

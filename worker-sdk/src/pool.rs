@@ -13,7 +13,7 @@ use crossbeam_channel::Receiver;
 
 use crate::handler::{Handler, HandlerError};
 use crate::request::{Request, Responder};
-use crate::task::OpenRequest;
+use crate::task::{OpenRequest, Task};
 
 /// What the client of a request is told that was cancelled while it waited here.
 pub(crate) const CANCELLED_EARLY: &str = "cancelled before it was begun";
@@ -42,6 +42,17 @@ pub(crate) fn spawn(
 pub(crate) fn handle(handler: &dyn Handler, job: Job) {
     let Job { request, responder, open: _open } = job;
     let task = responder.task().clone();
+    serve(handler, &task, request, responder);
+}
+
+/// The same for a request that does not count as open. It has its answer when this
+/// returns, unless its broker is lost.
+pub(crate) fn serve(
+    handler: &dyn Handler,
+    task: &Arc<Task>,
+    request: Request,
+    responder: Responder,
+) {
     if task.is_abandoned() {
         // Its broker was lost while it waited, and has given it to another worker.
         return;

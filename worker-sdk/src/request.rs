@@ -18,7 +18,6 @@ pub struct Request {
     pub(crate) deadline: Option<Instant>,
     pub(crate) attempt: u8,
     pub(crate) metadata: Metadata,
-    pub(crate) stop: StopSignal,
     pub(crate) task: Arc<Task>,
 }
 
@@ -82,12 +81,12 @@ impl Request {
     /// [`StopHandle::stop`](crate::StopHandle::stop) the answer is still wanted,
     /// within the drain limit; a handler that can end early may do so.
     pub fn stopping(&self) -> bool {
-        self.stop.is_raised()
+        self.stop_signal().is_raised()
     }
 
     /// The same to wait for, instead of sleeping.
     pub fn stop_signal(&self) -> &StopSignal {
-        &self.stop
+        self.task.outbox().control.signal()
     }
 }
 
@@ -151,8 +150,9 @@ impl Responder {
     /// Sends a part of the reply (PARTIAL).
     ///
     /// Blocks while eight parts more than the service has places wait to be sent,
-    /// until the broker takes some or is lost; never in an inline handler. MDP/0.1 knows no PARTIAL: there the frames of all parts are kept and
-    /// stand, in order, in front of those of the final reply.
+    /// until the broker takes some or is lost; never in an inline handler. MDP/0.1 knows
+    /// no PARTIAL: there the frames of all parts are kept and stand, in order, in front of
+    /// those of the final reply.
     ///
     /// # Errors
     ///

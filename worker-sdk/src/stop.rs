@@ -50,7 +50,7 @@ impl StopHandle {
 
     /// Tells when the worker was asked to stop.
     pub fn signal(&self) -> StopSignal {
-        self.0.signal()
+        self.0.signal().clone()
     }
 }
 
@@ -130,7 +130,7 @@ pub(crate) struct Control {
     asked: AtomicU8,
     /// Dropped to raise the signal.
     raise: Mutex<Option<Sender<Infallible>>>,
-    signal: Receiver<Infallible>,
+    signal: StopSignal,
     waker: Waker,
 }
 
@@ -140,7 +140,7 @@ impl Control {
         Control {
             asked: AtomicU8::new(Asked::Run as u8),
             raise: Mutex::new(Some(raise)),
-            signal,
+            signal: StopSignal(signal),
             waker,
         }
     }
@@ -159,8 +159,8 @@ impl Control {
         }
     }
 
-    pub(crate) fn signal(&self) -> StopSignal {
-        StopSignal(self.signal.clone())
+    pub(crate) fn signal(&self) -> &StopSignal {
+        &self.signal
     }
 
     pub(crate) fn wake(&self) {

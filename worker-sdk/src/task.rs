@@ -3,16 +3,18 @@
 //!
 //! Every connection has a [`Lane`]: one channel for the parts of all its answers, so
 //! that a handler faster than its connection waits. Which lanes have parts goes
-//! through one channel shared by all.
+//! through one channel shared by all. The answer of an inline handler takes no way: it
+//! stays in its [`Task`], where the I/O thread finds it once the handler has returned.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender};
 use majordomo_protocol::{Body, ClientAddress, Reason, ServiceName, Version, code};
 
 use crate::cancellation::Raised;
 use crate::counters::Counters;
+use crate::dialog::Event;
 use crate::error::PartialError;
 use crate::handler::{FAILURE_TEXT_BYTES_MAX, HandlerError, failure_of};
 use crate::stop::{Asked, Control};
@@ -32,6 +34,23 @@ pub(crate) enum Part {
     Error(Reason, Body),
     /// The request was dropped before anybody looked at it.
     Unstarted,
+}
+
+impl Part {
+    /// Whether no part follows this one.
+    pub(crate) fn is_last(&self) -> bool {
+        !matches!(self, Part::Partial(_))
+    }
+
+    /// What the dialog is told.
+    pub(crate) fn into_event(self, client: ClientAddress) -> Event {
+        match self {
+            Part::Partial(body) => Event::Partial { client, body },
+            Part::Final(body) => Event::Final { client, body },
+            Part::Error(reason, details) => Event::Error { client, reason, details },
+            Part::Unstarted => Event::Unstarted { client },
+        }
+    }
 }
 
 /// What all tasks of a worker have in common.
@@ -78,27 +97,16 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// A lane for `capacity` requests at once. One of an inline service takes
-    /// everything: the I/O thread runs its handlers and must not wait for itself.
+    /// A lane for `requests` at once, those of inline handlers not counted.
     pub(crate) fn new(
         service: ServiceName,
         connection: usize,
-        capacity: usize,
-        inline: bool,
+        requests: usize,
         outbox: Arc<Outbox>,
     ) -> (Arc<Self>, Receiver<(Arc<Task>, Part)>) {
-        let (parts, receiver) = if inline {
-            crossbeam_channel::unbounded()
-        } else {
-            crossbeam_channel::bounded(capacity + PARTS_WAITING_MAX)
-        };
+        let (parts, receiver) = crossbeam_channel::bounded(requests + PARTS_WAITING_MAX);
         let signalled = AtomicBool::new(false);
         (Arc::new(Lane { service, connection, parts, outbox, signalled }), receiver)
-    }
-
-    /// The I/O thread is about to call handlers, and will look for parts itself.
-    pub(crate) fn hush(&self) {
-        self.signalled.store(true, Ordering::SeqCst);
     }
 
     /// Before the I/O thread takes parts: one that comes after is signalled anew.
@@ -116,12 +124,31 @@ impl Lane {
         }
         Ok(())
     }
+
+    /// Counts and logs an answer that is dropped.
+    pub(crate) fn late(&self, client: &ClientAddress) {
+        self.outbox.counters.answer_late();
+        log::warn!(
+            service = self.service.as_str(), client:% = client;
+            "answer dropped: its broker is lost, or it came after another"
+        );
+    }
+}
+
+/// How the parts of an answer reach the I/O thread.
+enum Way {
+    /// By the lane of their connection.
+    Lane,
+    /// They are kept until the handler returns, which the I/O thread runs: it must not
+    /// wait for itself. `None` from then on.
+    Kept(Mutex<Option<Vec<Part>>>),
 }
 
 /// One request that came by one connection, from its arrival to its answer.
 pub(crate) struct Task {
     pub(crate) client: ClientAddress,
     lane: Arc<Lane>,
+    way: Way,
     /// The one answer has been given.
     finished: AtomicBool,
     /// The connection is lost or closed: an answer has nowhere to go.
@@ -132,9 +159,19 @@ pub(crate) struct Task {
 
 impl Task {
     pub(crate) fn new(client: ClientAddress, lane: Arc<Lane>) -> Arc<Self> {
+        Self::by(Way::Lane, client, lane)
+    }
+
+    /// One for an inline handler. `empty` is where its answer is kept.
+    pub(crate) fn inline(client: ClientAddress, lane: Arc<Lane>, empty: Vec<Part>) -> Arc<Self> {
+        Self::by(Way::Kept(Mutex::new(Some(empty))), client, lane)
+    }
+
+    fn by(way: Way, client: ClientAddress, lane: Arc<Lane>) -> Arc<Self> {
         Arc::new(Task {
             client,
             lane,
+            way,
             finished: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             cancelled: Raised::default(),
@@ -210,13 +247,9 @@ impl Task {
         }
     }
 
-    /// Counts and logs an answer that is dropped.
+    /// See [`Lane::late`].
     pub(crate) fn late(&self) {
-        self.outbox().counters.answer_late();
-        log::warn!(
-            service = self.service(), client:% = self.client;
-            "answer dropped: its broker is lost, or it came after another"
-        );
+        self.lane.late(&self.client);
     }
 
     pub(crate) fn panicked(&self) {
@@ -228,7 +261,7 @@ impl Task {
     }
 
     pub(crate) fn partial(self: &Arc<Self>, body: Body) -> Result<(), PartialError> {
-        self.lane.send(self.clone(), Part::Partial(body))
+        self.send(Part::Partial(body))
     }
 
     pub(crate) fn finish(self: &Arc<Self>, body: Body) {
@@ -242,13 +275,37 @@ impl Task {
     pub(crate) fn unstarted(self: &Arc<Self>) {
         if self.claim() {
             // A refused send means that the worker has stopped: the same end.
-            let _ = self.lane.send(self.clone(), Part::Unstarted);
+            let _ = self.send(Part::Unstarted);
         }
     }
 
     fn send_last(self: &Arc<Self>, part: Part) {
-        if self.lane.send(self.clone(), part).is_err() {
+        if self.send(part).is_err() {
             self.late();
         }
+    }
+
+    fn send(self: &Arc<Self>, part: Part) -> Result<(), PartialError> {
+        match &self.way {
+            Way::Lane => self.lane.send(self.clone(), part),
+            Way::Kept(parts) => {
+                let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
+                parts.as_mut().ok_or(PartialError::Unwanted)?.push(part);
+                Ok(())
+            }
+        }
+    }
+
+    /// The answer of an inline handler that has returned. What other threads still
+    /// send is late.
+    pub(crate) fn take_kept(&self) -> Vec<Part> {
+        let Way::Kept(parts) = &self.way else { return Vec::new() };
+        let parts = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut parts = parts.unwrap_or_default();
+        if !parts.iter().any(Part::is_last) {
+            // Another thread has taken the right to answer, and not yet used it.
+            parts.push(self.failure(HandlerError::from("the handler returned before it answered")));
+        }
+        parts
     }
 }

@@ -8,13 +8,11 @@
 //! command beyond the bounds travels alone.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use majordomo_protocol::worker::ToBroker;
-use majordomo_protocol::{Batch, Body, Endpoint, Inexpressible, Version};
+use majordomo_protocol::{Batch, Body, ClientAddress, Endpoint, Inexpressible, Version};
 
 use crate::frame::Frame;
-use crate::task::Task;
 
 /// Messages that a socket holds for a broker that does not read. A handler that
 /// sends faster waits; nothing is lost.
@@ -55,14 +53,14 @@ pub(crate) struct Wire {
 
 struct Gathered {
     batch: Batch<Vec<u8>>,
-    answers: Vec<Arc<Task>>,
+    answers: Vec<ClientAddress>,
 }
 
 /// A message to send.
 struct Outgoing {
     frames: Vec<Vec<u8>>,
     /// Whose answers are in it.
-    answers: Vec<Arc<Task>>,
+    answers: Vec<ClientAddress>,
 }
 
 impl Wire {
@@ -109,11 +107,11 @@ impl Wire {
     /// Writes a command, after those that wait. In MDP/1.0 it leaves when the batch is
     /// full or with the next [`Wire::flush`], before that at once. Gives the number of
     /// answers that have gone.
-    pub(crate) fn write(
-        &mut self,
-        command: ToBroker<Body>,
-        answer: Option<Arc<Task>>,
-    ) -> zmq::Result<u64> {
+    pub(crate) fn write(&mut self, command: ToBroker<Body>) -> zmq::Result<u64> {
+        let answer = match &command {
+            ToBroker::Final { client, .. } | ToBroker::Error { client, .. } => Some(client.clone()),
+            _ => None,
+        };
         let written = match self.version {
             Version::V0_1 | Version::V0_2 => command.encode(self.version).map(|frames| {
                 self.outgoing.push_back(Outgoing { frames, answers: Vec::from_iter(answer) });
@@ -132,7 +130,7 @@ impl Wire {
     fn gather(
         &mut self,
         command: ToBroker<Body>,
-        answer: Option<Arc<Task>>,
+        answer: Option<ClientAddress>,
     ) -> Result<(), Inexpressible> {
         let bytes_max = self.batch_bytes_max;
         let (bytes, frames) = load(&command);
@@ -191,13 +189,11 @@ impl Wire {
     }
 
     /// Closes the socket. What it has taken still has a second to go out when `flush`
-    /// is set. Answers that it did not take are late.
-    pub(crate) fn close(&mut self, flush: bool) {
+    /// is set. Gives whose answers it did not take.
+    pub(crate) fn close(&mut self, flush: bool) -> Vec<ClientAddress> {
         self.seal();
-        for message in self.outgoing.drain(..) {
-            message.answers.iter().for_each(|task| task.late());
-        }
         self.close_with_linger(if flush { LINGER_MS } else { 0 });
+        self.outgoing.drain(..).flat_map(|message| message.answers).collect()
     }
 
     /// Closes the socket as soon as it has taken everything that was flushed.
@@ -229,10 +225,10 @@ impl Wire {
         };
         let mut frames = Vec::new();
         while message.get_more() {
-            frames.push(Frame::Received(message));
+            frames.push(Frame::Received(Box::new(message)));
             message = retry(|| socket.recv_msg(zmq::DONTWAIT))?;
         }
-        frames.push(Frame::Received(message));
+        frames.push(Frame::Received(Box::new(message)));
         Ok(Some(frames))
     }
 }
@@ -284,8 +280,6 @@ fn retry<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use majordomo_protocol::ClientAddress;
-
     use super::*;
 
     const BATCH_BYTES_MAX: usize = 64 * 1024;
@@ -301,7 +295,7 @@ mod tests {
         wire.open(context, endpoint).expect("it opens");
         let mut sent = 0;
         while wire.is_clear() {
-            wire.write(part(&sent.to_string()), None).expect("it takes or keeps it");
+            wire.write(part(&sent.to_string())).expect("it takes or keeps it");
             sent += 1;
         }
         (wire, sent)
@@ -315,7 +309,7 @@ mod tests {
         peer.bind("inproc://slow").unwrap();
         let endpoint = Endpoint::to_connect("inproc://slow").unwrap();
         let (mut wire, sent) = full(&context, &endpoint);
-        wire.write(part("last"), None).unwrap();
+        wire.write(part("last")).unwrap();
         wire.close_when_clear();
         assert!(wire.is_open());
         let mut received = Vec::new();
@@ -338,7 +332,7 @@ mod tests {
         let context = zmq::Context::new();
         let endpoint = Endpoint::to_connect("inproc://nobody").unwrap();
         let (mut wire, _) = full(&context, &endpoint);
-        wire.close(false);
+        assert!(wire.close(false).is_empty(), "parts are no answers");
         assert!(wire.is_clear() && !wire.is_open());
         assert!(wire.poll_item().is_none());
     }
@@ -372,7 +366,7 @@ mod tests {
     fn what_is_written_leaves_in_one_message() {
         batching(|wire, received| {
             for _ in 0..BATCH_RECORDS_MAX - 1 {
-                wire.write(ToBroker::Heartbeat, None).unwrap();
+                wire.write(ToBroker::Heartbeat).unwrap();
             }
             assert!(wire.is_gathering() && received().is_empty());
             wire.flush().unwrap();
@@ -384,7 +378,7 @@ mod tests {
     fn a_batch_of_many_commands_leaves_by_itself() {
         batching(|wire, received| {
             for _ in 0..2 * BATCH_RECORDS_MAX {
-                wire.write(ToBroker::Heartbeat, None).unwrap();
+                wire.write(ToBroker::Heartbeat).unwrap();
             }
             assert!(!wire.is_gathering());
             assert_eq!(received(), [(6 + 128 * 10, 1); 2]);
@@ -396,7 +390,7 @@ mod tests {
         for (frames, bytes) in [(1, 0), (1, 4096), (1, 4097), (7, 1), (3, 10), (3, 21_000)] {
             batching(|wire, received| {
                 for _ in 0..200 {
-                    wire.write(parts(frames, bytes), None).unwrap();
+                    wire.write(parts(frames, bytes)).unwrap();
                 }
                 wire.flush().unwrap();
                 let received = received();
@@ -417,10 +411,10 @@ mod tests {
         for (frames, bytes) in [(800, 1), (1, BATCH_BYTES_MAX)] {
             batching(|wire, received| {
                 for _ in 0..2 {
-                    wire.write(part_of_a_few(), None).unwrap();
-                    wire.write(parts(frames, bytes), None).unwrap();
+                    wire.write(part_of_a_few()).unwrap();
+                    wire.write(parts(frames, bytes)).unwrap();
                 }
-                wire.write(part_of_a_few(), None).unwrap();
+                wire.write(part_of_a_few()).unwrap();
                 wire.flush().unwrap();
                 let counts: Vec<_> = received().iter().map(|(_, frames)| *frames).collect();
                 assert_eq!(counts, [4, frames + 1, 4, frames + 1, 4]);

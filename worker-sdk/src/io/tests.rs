@@ -6,19 +6,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use log::Level;
 use majordomo_protocol::worker::FromBroker;
 use majordomo_protocol::{Body, ClientAddress, Endpoint, Reason, ServiceName, Task};
 
 use super::{Io, Route, Target};
 use crate::counters::Counters;
+use crate::error::PartialError;
 use crate::frame::Frame;
+use crate::handler::HandlerError;
 use crate::pool::{self, Job};
-use crate::request::{Request, Responder};
+use crate::request::{Finished, Request, Responder};
 use crate::settings::Settings;
 use crate::stop::Control;
-use crate::task::Outbox;
+use crate::task::{self, Outbox, Part};
 use crate::wake;
 
 const CAPACITY: usize = 100;
@@ -31,8 +33,16 @@ struct Bench {
     time: Instant,
 }
 
+fn echo(request: Request, responder: Responder) -> Result<Finished, HandlerError> {
+    Ok(responder.finish(request.into_body()))
+}
+
 impl Bench {
     fn new() -> Self {
+        Self::with(Target::Queue)
+    }
+
+    fn with(target: impl FnOnce(Sender<Job>) -> Target) -> Self {
         let context = zmq::Context::new();
         let peer = context.socket(zmq::ROUTER).expect("a socket");
         peer.bind("inproc://bench").expect("a free name");
@@ -54,7 +64,7 @@ impl Bench {
             connections: 1,
             time_limit: None,
             metadata: Vec::new(),
-            target: Target::Queue(give),
+            target: target(give),
         };
         let brokers = vec![Endpoint::to_connect("inproc://bench").expect("an endpoint")];
         let io = Io::new(settings, brokers, vec![route], Arc::new(outbox), ready_receiver, wake_up);
@@ -95,8 +105,6 @@ impl Bench {
 
     /// What a thread does with as many requests.
     fn serve(&mut self, count: usize) {
-        let echo =
-            |request: Request, responder: Responder| Ok(responder.finish(request.into_body()));
         for job in self.jobs.clone().try_iter().take(count) {
             pool::handle(&echo, job);
             self.turn();
@@ -118,7 +126,7 @@ impl Bench {
         let connection = &self.io.connections[0];
         assert_eq!(connection.dialog.requests(), 0);
         assert_eq!(connection.running.len(), 0);
-        assert_eq!((self.jobs.len(), connection.parts.len()), (0, 0));
+        assert_eq!((self.jobs.len(), connection.waiting()), (0, 0));
         assert_eq!(self.io.outbox.open.load(Ordering::SeqCst), 0);
         assert_eq!(Arc::strong_count(&connection.lane), 1, "each task holds its lane");
         assert!(connection.wire.is_clear() && !connection.wire.is_gathering());
@@ -193,6 +201,49 @@ fn nothing_is_lost_or_kept_when_the_connection_is_cut_thousands_of_times() {
     let counts = bench.io.outbox.counters.counts();
     assert_eq!((counts.requests, counts.reconnects), (200_000, 2000));
     assert_eq!((counts.answers, counts.answers_late), (20 * (0..CAPACITY as u64).sum::<u64>(), 0));
+}
+
+#[test]
+fn inline_answers_wait_for_a_broker_that_does_not_read_and_are_late_when_it_is_lost() {
+    let mut bench = Bench::with(|_| Target::Inline(Arc::new(echo)));
+    let mut sent = 0;
+    for round in 0.. {
+        assert!(round < 10_000, "the socket takes everything");
+        bench.requests();
+        bench.io.take_parts(0, bench.time);
+        bench.io.send_gathered(bench.time);
+        if !bench.io.connections[0].wire.is_clear() {
+            break;
+        }
+        sent += CAPACITY as u64;
+    }
+    // The last batch waits at the socket, and these behind it.
+    bench.requests();
+    bench.io.take_parts(0, bench.time);
+    let connection = &bench.io.connections[0];
+    assert_eq!((connection.waiting(), connection.dialog.requests()), (CAPACITY, CAPACITY));
+    bench.lose();
+    bench.is_empty();
+    let counts = bench.io.outbox.counters.counts();
+    assert_eq!((counts.answers, counts.answers_late), (sent, 2 * CAPACITY as u64));
+    bench.come_back();
+    bench.requests();
+    bench.turn();
+    bench.is_empty();
+    assert_eq!(bench.io.outbox.counters.counts().answers, sent + CAPACITY as u64);
+}
+
+#[test]
+fn an_inline_handler_that_returns_before_another_thread_answers_has_failed() {
+    let bench = Bench::new();
+    let lane = bench.io.connections[0].lane.clone();
+    let task = task::Task::inline(id(0), lane, Vec::new());
+    assert!(task.claim(), "the other thread is about to answer");
+    assert!(matches!(task.take_kept()[..], [Part::Error(..)]));
+    assert!(matches!(task.partial(Body::from("")), Err(PartialError::Unwanted)));
+    task.finish(Body::from(""));
+    let counts = bench.io.outbox.counters.counts();
+    assert_eq!((counts.failures, counts.answers_late), (1, 1));
 }
 
 thread_local! {

@@ -27,17 +27,21 @@ impl Io {
                 Ok(None) => return,
                 Err(error) => return self.refused(index, error, time),
             };
-            let is_inline = self.routes[self.connections[index].service].is_inline();
-            if is_inline {
-                self.connections[index].lane.hush();
-            }
-            for command in commands(self.settings.version, Frames::new(frames)) {
-                self.hear(index, command, time);
-            }
-            if is_inline {
-                self.connections[index].lane.take_signal();
-                self.take_parts(index, time);
-            }
+            self.hear_all(index, Frames::new(frames), time);
+            // Those of inline handlers.
+            self.take_parts(index, time);
+        }
+    }
+
+    /// Takes note of one message of a broker.
+    fn hear_all(&mut self, index: usize, frames: Frames<Frame>, time: Instant) {
+        let commands = match self.settings.version {
+            Version::V1_0 => Commands::new(frames),
+            version => return self.hear(index, FromBroker::decode(version, frames), time),
+        };
+        match commands {
+            Ok(commands) => commands.for_each(|command| self.hear(index, command, time)),
+            Err(error) => self.hear(index, Err(error), time),
         }
     }
 
@@ -102,16 +106,15 @@ impl Io {
         }
     }
 
-    /// Takes what the handlers of this connection have handed over; nothing while the
+    /// Takes what the handlers of this connection have answered; nothing while the
     /// socket does not take what it was given before, so that handlers wait.
     pub(super) fn take_parts(&mut self, index: usize, time: Instant) {
-        for _ in 0..self.connections[index].parts.len() {
+        for _ in 0..self.connections[index].waiting() {
             let connection = &mut self.connections[index];
             if !connection.wire.is_clear() {
                 return;
             }
-            let Ok((task, part)) = connection.parts.try_recv() else { return };
-            if let Some(event) = connection.event(&task, part) {
+            if let Some(event) = connection.next_part() {
                 connection.dialog.handle(event, time);
                 self.perform(index, time);
             }
@@ -172,14 +175,8 @@ impl Io {
             // The broker is not reading, and will hear more than enough when it does.
             return;
         }
-        let answer = match &command {
-            ToBroker::Final { client, .. } | ToBroker::Error { client, .. } => {
-                connection.running.remove(client)
-            }
-            _ => None,
-        };
         let was_gathering = connection.wire.is_gathering();
-        match connection.wire.write(command, answer) {
+        match connection.wire.write(command) {
             Ok(answers) => self.outbox.counters.answers(answers),
             Err(error) => return self.refused(index, error, time),
         }
@@ -200,36 +197,40 @@ impl Io {
         self.outbox.counters.request();
         let connection = &mut self.connections[index];
         let route = &self.routes[connection.service];
-        let task = Task::new(client.clone(), connection.lane.clone());
-        connection.running.insert(client, task.clone());
+        let lane = connection.lane.clone();
         if let Some(bytes) = connection.too_large.take() {
             let bytes_max = self.settings.request_bytes_max;
             let error = HandlerError::from(format!(
                 "the request has {bytes} bytes; this worker takes at most {bytes_max}"
             ));
-            // Not by the lane, which may be full: this thread must not wait for itself.
-            if task.claim() {
-                let part = task.failure(error);
-                let event = connection.event(&task, part);
-                return event.into_iter().for_each(|event| connection.dialog.handle(event, time));
-            }
+            let failure = Task::new(client.clone(), lane).failure(error);
+            return connection.dialog.handle(failure.into_event(client), time);
         }
-        let time_left = [route.time_limit, terms.timeout].into_iter().flatten().min();
-        let job = Job {
-            request: Request {
-                body,
-                deadline: time_left.and_then(|left| time.checked_add(left)),
-                attempt: terms.attempt,
-                metadata: terms.metadata,
-                stop: self.outbox.control.signal(),
-                task: task.clone(),
-            },
-            responder: Responder::new(task.clone()),
-            open: OpenRequest::new(self.outbox.clone()),
+        let task = match &route.target {
+            Target::Inline(_) => Task::inline(client, lane, std::mem::take(&mut connection.empty)),
+            Target::Queue(_) => Task::new(client, lane),
         };
+        let time_left = [route.time_limit, terms.timeout].into_iter().flatten().min();
+        let request = Request {
+            body,
+            deadline: time_left.and_then(|left| time.checked_add(left)),
+            attempt: terms.attempt,
+            metadata: terms.metadata,
+            task: task.clone(),
+        };
+        let responder = Responder::new(task.clone());
         match &route.target {
-            Target::Inline(handler) => pool::handle(&**handler, job),
+            Target::Inline(handler) => {
+                pool::serve(&**handler, &task, request, responder);
+                let mut parts = task.take_kept();
+                let events = parts.drain(..).map(|part| part.into_event(task.client.clone()));
+                connection.answered.extend(events);
+                connection.empty = parts;
+            }
             Target::Queue(jobs) => {
+                connection.running.insert(task.client.clone(), task.clone());
+                let open = OpenRequest::new(self.outbox.clone());
+                let job = Job { request, responder, open };
                 let Err(refused) = jobs.try_send(job) else { return };
                 // There is room for every job that a dialog lets in: those who take
                 // jobs are gone, and it will not be begun.
@@ -246,7 +247,7 @@ impl Io {
     fn close(&mut self, index: usize, reason: CloseReason, time: Instant) {
         let connection = &mut self.connections[index];
         let still_running = connection.running.len();
-        connection.abandon_all();
+        connection.abandon_all(time);
         if reason.flushes() {
             // It fails for a socket that is of no use any more: it is closed anyway.
             let answers = connection.wire.flush().unwrap_or(0);
@@ -255,7 +256,7 @@ impl Io {
         if reason == CloseReason::Stopped {
             return connection.wire.close_when_clear();
         }
-        connection.wire.close(reason.flushes());
+        connection.close_wire(reason.flushes());
         self.outbox.counters.reconnect();
         let broker = &mut self.brokers[connection.broker];
         let service = self.routes[connection.service].name.as_str();
@@ -282,21 +283,6 @@ impl Io {
         connection.dialog.handle(Event::Refused, time);
         self.perform(index, time);
     }
-}
-
-/// The commands of one message from a broker.
-fn commands(
-    version: Version,
-    frames: Frames<Frame>,
-) -> impl Iterator<Item = Result<FromBroker<Body<Frame>>, DecodeError>> {
-    let (batch, single) = match version {
-        Version::V0_1 | Version::V0_2 => (None, Some(FromBroker::decode(version, frames))),
-        Version::V1_0 => match Commands::new(frames) {
-            Ok(batch) => (Some(batch), None),
-            Err(error) => (None, Some(Err(error))),
-        },
-    };
-    batch.into_iter().flatten().chain(single)
 }
 
 /// How loud a loss is: once for a broker, since all its connections will say the same.
