@@ -108,24 +108,29 @@ impl Driver {
     /// The I/O thread: drives, and rests while nothing is outstanding, until the client is
     /// closed or the context terminated.
     pub(crate) fn run(&self) {
-        loop {
-            let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(turns) = driven.as_mut() else { return };
-            match turns.go_on_while(|turns| !turns.is_at_rest()) {
-                Ok(Go::On) => {}
-                ended => {
-                    turns.end(ended.err());
-                    *driven = None;
-                    return;
-                }
-            }
-            let (fds, left) = turns.rest();
-            drop(driven);
+        while let Some((fds, left)) = self.go_on_until_rest() {
             let fds = std::iter::once(self.ear.fd()).chain(fds);
             let mut items: Vec<_> = fds.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
             // A descriptor that a caller has closed meanwhile only ends the wait.
             if let Err(failed) = connection::poll(&mut items, left) {
                 log::debug!("cannot {}: {}", failed.call, failed.source);
+            }
+        }
+    }
+
+    /// Drives until there is nothing to do. What then tells that something comes, and how
+    /// long to wait for it at most; nothing once the client has ended.
+    fn go_on_until_rest(&self) -> Option<(Vec<RawFd>, Duration)> {
+        let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+        let turns = driven.as_mut()?;
+        // Whatever it was rung for is done in these turns.
+        self.ear.clear();
+        match turns.go_on_while(|turns| !turns.is_at_rest()) {
+            Ok(Go::On) => Some(turns.rest()),
+            ended => {
+                turns.end(ended.err());
+                *driven = None;
+                None
             }
         }
     }
@@ -411,5 +416,29 @@ impl Link {
             self.outbox.sent();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::Settings;
+
+    #[test]
+    fn a_ring_is_heard_once() {
+        let dialog = Dialog::new(Settings::default(), 7).expect("settings");
+        let (_submits, taken) = crossbeam_channel::bounded(1);
+        let handed = Arc::new(Handed::default());
+        let driver = Driver::new(zmq::Context::new(), dialog, taken, handed).expect("a pipe");
+        let is_rung = || {
+            let mut items = [zmq::PollItem::from_fd(driver.ear.fd(), zmq::POLLIN)];
+            zmq::poll(&mut items, 0).expect("a poll") == 1
+        };
+        driver.ring();
+        assert!(is_rung());
+        let (fds, left) = driver.go_on_until_rest().expect("it goes on");
+        assert!(fds.is_empty() && left >= REST && !is_rung());
+        driver.ring();
+        assert!(is_rung(), "and then again");
     }
 }
