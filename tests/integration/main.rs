@@ -23,6 +23,8 @@ mod fairness;
 mod hostile;
 /// Every limit, reached over real sockets.
 mod limits;
+/// The load test, and the document that it fills.
+mod performance;
 /// Exact frames in both versions and all pairings.
 mod protocols;
 /// A client whose connections are cut again and again.

@@ -76,6 +76,9 @@ impl Args {
                 _ => args.document = Some(value.into()),
             }
         }
+        if args.document.is_some() && (args.quick || !args.only.is_empty()) {
+            return Err("--document needs all figures: neither --quick nor --only".to_owned());
+        }
         Ok(args)
     }
 }
@@ -100,6 +103,9 @@ mod tests {
     fn what_is_wrong_is_named() {
         assert_eq!(parse("--round 1"), Err("there is no option --round".to_owned()));
         assert_eq!(parse("--json"), Err("--json needs a value".to_owned()));
+        for text in ["--document a.md --quick", "--only 64 --document a.md"] {
+            assert!(parse(text).expect_err(text).starts_with("--document needs"), "{text}");
+        }
         for text in ["--rounds 0", "--rounds x", "--seconds -1", "--seconds NaN"] {
             assert!(parse(text).expect_err(text).contains(", not a number from"), "{text}");
         }

@@ -125,10 +125,10 @@ impl Chart {
         let _ = writeln!(
             out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-             font-family=\"sans-serif\" font-size=\"12\">\n\
+             font-family=\"sans-serif\">\n\
              <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>"
         );
-        self.text(out, LEFT, 20.0, "start\" font-size=\"15", self.title);
+        self.text(out, LEFT, 20.0, 15, "start", self.title);
         self.legend(out);
         let bars = self.series.iter().flat_map(|(_, bars)| bars.iter().flatten().copied());
         let bars = bars.filter(|bar| *bar > 0.0);
@@ -143,11 +143,12 @@ impl Chart {
         svg
     }
 
-    fn text(&self, out: &mut String, x: f64, y: f64, anchor: &str, text: &str) {
+    fn text(&self, out: &mut String, x: f64, y: f64, size: u8, anchor: &str, text: &str) {
         let text = text.replace('&', "&amp;").replace('<', "&lt;");
         let _ = writeln!(
             out,
-            "<text x=\"{x:.0}\" y=\"{y:.0}\" fill=\"#222222\" text-anchor=\"{anchor}\">{text}</text>"
+            "<text x=\"{x:.0}\" y=\"{y:.0}\" font-size=\"{size}\" fill=\"#222222\" \
+             text-anchor=\"{anchor}\">{text}</text>"
         );
     }
 
@@ -158,7 +159,7 @@ impl Chart {
                 out,
                 "<rect x=\"{x:.0}\" y=\"34\" width=\"10\" height=\"10\" fill=\"{colour}\"/>"
             );
-            self.text(out, x + 14.0, 43.0, "start", name);
+            self.text(out, x + 14.0, 43.0, 12, "start", name);
             x += 28.0 + 6.5 * name.chars().count() as f64;
         }
     }
@@ -171,7 +172,7 @@ impl Chart {
                 out,
                 "<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\" stroke=\"#dddddd\"/>"
             );
-            self.text(out, LEFT - 6.0, y + 4.0, "end", &short(mark));
+            self.text(out, LEFT - 6.0, y + 4.0, 12, "end", &short(mark));
         }
     }
 
@@ -181,7 +182,7 @@ impl Chart {
         let floor = HEIGHT - BOTTOM;
         for (group, name) in self.groups.iter().enumerate() {
             let left = LEFT + group as f64 * group_width;
-            self.text(out, left + group_width / 2.0, floor + 18.0, "middle", name);
+            self.text(out, left + group_width / 2.0, floor + 18.0, 12, "middle", name);
             for (place, ((_, bars), colour)) in self.series.iter().zip(COLOURS).enumerate() {
                 let Some(bar) = bars.get(group).copied().flatten() else { continue };
                 let x = left + group_width * 0.1 + place as f64 * bar_width;
@@ -192,7 +193,7 @@ impl Chart {
                     "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" \
                      fill=\"{colour}\"/>"
                 );
-                self.text(out, x + width / 2.0, y - 3.0, "middle\" font-size=\"9", &short(bar));
+                self.text(out, x + width / 2.0, y - 3.0, 9, "middle", &short(bar));
             }
         }
     }

@@ -46,27 +46,27 @@ fn table(figures: &Figures, rows: &[&Row]) -> String {
         }
         lines.push(line);
     }
-    aligned(&lines)
+    aligned(&lines, 1)
 }
 
 /// What became of the goals.
 pub fn goals(outcomes: &[Outcome]) -> String {
-    let mut lines = vec![["", "found", "goal", ""].map(str::to_owned).to_vec()];
+    let mut lines = vec![["", "", "found", "goal", ""].map(str::to_owned).to_vec()];
     for outcome in outcomes {
         let met = match outcome.met {
             Some(true) => "met",
             Some(false) => "missed",
             None => "not measured",
         };
-        let (what, found, wanted) =
-            (outcome.what.clone(), outcome.found.clone(), outcome.wanted.clone());
-        lines.push(vec![what, found, wanted, met.to_owned()]);
+        let Outcome { shape, what, found, wanted, .. } = outcome;
+        lines.push([*shape, what, found, wanted, met].map(str::to_owned).to_vec());
     }
-    aligned(&lines)
+    aligned(&lines, 2)
 }
 
-/// A table whose columns stand below each other in a terminal too.
-fn aligned(lines: &[Vec<String>]) -> String {
+/// A table whose columns stand below each other in a terminal too. The first ones, so
+/// many, are words; figures stand at the right.
+fn aligned(lines: &[Vec<String>], words: usize) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let width = |column: usize| {
         lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default()
@@ -74,19 +74,19 @@ fn aligned(lines: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for (number, line) in lines.iter().enumerate() {
+        text.push('|');
         for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            let _ = match column {
-                0 => write!(text, "| {cell:<width$} |"),
-                _ => write!(text, " {cell:>width$} |"),
+            let _ = match column < words {
+                true => write!(text, " {cell:<width$} |"),
+                false => write!(text, " {cell:>width$} |"),
             };
         }
         text.push('\n');
         if number == 0 {
+            text.push('|');
             for (column, width) in widths.iter().enumerate() {
-                let _ = match column {
-                    0 => write!(text, "|-{}-|", "-".repeat(*width)),
-                    _ => write!(text, "-{}:|", "-".repeat(*width)),
-                };
+                let end = if column < words { "-" } else { ":" };
+                let _ = write!(text, "-{}{end}|", "-".repeat(*width));
             }
             text.push('\n');
         }

@@ -42,6 +42,8 @@ struct Goal {
 pub struct Outcome {
     /// Whether the goal is met; `None` when a row is missing.
     pub met: Option<bool>,
+    /// The shape of the load.
+    pub shape: &'static str,
     /// What is compared.
     pub what: String,
     /// The figure found; empty when a row is missing.
@@ -125,12 +127,12 @@ impl Goal {
         };
         let other = match self.against {
             Against::Times((other, subject)) if other == shape => format!(" / {subject}"),
-            Against::Times((other, subject)) => format!(" / {subject} in {other}"),
+            Against::Times((other, subject)) => format!(" / {subject}, {other}"),
             Against::Above((_, subject)) => format!(" − {subject}"),
             Against::Number => String::new(),
         };
-        let what = format!("{shape}: {}, {subject}{other}", title(self.kind));
-        Outcome { met, what, found: found.map(rounded).unwrap_or_default(), wanted }
+        let what = format!("{}: {subject}{other}", title(self.kind));
+        Outcome { met, shape, what, found: found.map(rounded).unwrap_or_default(), wanted }
     }
 }
 
