@@ -17,7 +17,7 @@
 //! | [`crowd`] | thousands of workers of MDP/0.2 on one thread |
 //! | [`drive`] | one measured window: peers start, warm up, are measured, and end |
 //! | [`plan`] | every row that is measured so |
-//! | [`idle`], [`waiting`], [`beating`] | what is measured in another way |
+//! | [`idle`], [`waiting`], [`beating`], [`large`] | what is measured in another way |
 //! | [`figures`] | rows, medians and ratios |
 //! | [`goals`] | what the figures should be |
 //! | [`document`], [`chart`] | tables and charts for docs/performance.md |
@@ -35,6 +35,7 @@ pub mod figures;
 pub mod gearman;
 pub mod goals;
 pub mod idle;
+pub mod large;
 pub mod mdp02;
 pub mod mdp10;
 pub mod nats;

@@ -14,7 +14,9 @@ use std::time::Duration;
 use majordomo_tests::load::args::{Args, USAGE};
 use majordomo_tests::load::drive::{Window, measure};
 use majordomo_tests::load::figures::Figures;
-use majordomo_tests::load::{bare, bare_v1, beating, broker, document, goals, idle, plan, waiting};
+use majordomo_tests::load::{
+    bare, bare_v1, beating, broker, document, goals, idle, large, plan, waiting,
+};
 use majordomo_tests::process::{end_with_parent, raise_descriptors};
 
 fn main() -> ExitCode {
@@ -79,9 +81,10 @@ fn measured(args: &Args) -> Figures {
                 }
             }
         }
-        eprintln!("round {round} of {}: idle and waiting", args.rounds);
+        eprintln!("round {round} of {}: idle, waiting, large, beating", args.rounds);
         idle::round(args, &mut figures);
         waiting::round(args, &mut figures);
+        large::round(args, window, &mut figures);
         beating::round(args, window, &mut figures);
     }
     figures

@@ -113,6 +113,20 @@ impl Running {
         self.process.rss()
     }
 
+    /// The largest resident set it has had so far, in bytes.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    pub fn rss_peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let peak = status.unwrap_or_default().lines().find_map(|line| {
+            let kib = line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?;
+            kib.parse::<u64>().ok()
+        });
+        peak.unwrap_or_else(|| panic!("it has ended: {}", self.process.log())) * 1_024
+    }
+
     /// Waits until it takes hardly any CPU time: it has read and answered everything.
     pub fn settle(&self) {
         let mut before = self.cpu();

@@ -126,6 +126,9 @@ pub const BYTES_EACH: &str = "bytes_each";
 /// Memory that is still held when nothing is, for each thing that was held.
 pub const BYTES_EACH_AFTER: &str = "bytes_each_after";
 
+/// Memory that was held at most, above what was held before, in bytes.
+pub const BYTES_PEAK: &str = "bytes_peak";
+
 /// What a kind is called at the head of a column.
 pub fn title(kind: &str) -> &'static str {
     match kind {
@@ -137,13 +140,23 @@ pub fn title(kind: &str) -> &'static str {
         CPU_MS_PER_SECOND => "broker CPU, ms a second",
         BYTES_EACH => "bytes each",
         BYTES_EACH_AFTER => "bytes each, afterwards",
+        BYTES_PEAK => "bytes at most",
         _ => "?",
     }
 }
 
 /// The kinds in the order of their columns.
-pub const KINDS: [&str; 8] =
-    [PER_SECOND, CPU_US, P50_US, P99_US, P999_US, CPU_MS_PER_SECOND, BYTES_EACH, BYTES_EACH_AFTER];
+pub const KINDS: [&str; 9] = [
+    PER_SECOND,
+    CPU_US,
+    P50_US,
+    P99_US,
+    P999_US,
+    CPU_MS_PER_SECOND,
+    BYTES_EACH,
+    BYTES_EACH_AFTER,
+    BYTES_PEAK,
+];
 
 /// A figure with about three digits that matter.
 pub fn rounded(figure: f64) -> String {

@@ -2,10 +2,11 @@
 
 use super::beating::{ALONE, AMONG, BEATING};
 use super::figures::{
-    BYTES_EACH, BYTES_EACH_AFTER, CPU_MS_PER_SECOND, CPU_US, Figures, P50_US, P999_US, PER_SECOND,
-    rounded, title,
+    BYTES_EACH, BYTES_EACH_AFTER, BYTES_PEAK, CPU_MS_PER_SECOND, CPU_US, Figures, P50_US, P999_US,
+    PER_SECOND, rounded, title,
 };
 use super::idle::IDLE;
+use super::large::{BODY_BYTES, LARGE};
 use super::plan::*;
 use super::waiting::WAITING;
 
@@ -86,6 +87,8 @@ fn goals() -> Vec<Goal> {
         times(ONE, MAJORDOMO, PER_SECOND, NATS, AtLeast(0.9)),
         times(BODY_64_KIB, MAJORDOMO, CPU_US, BARE, AtMost(1.10)),
         times(BODY_1_MIB, MAJORDOMO, CPU_US, BARE, AtMost(1.10)),
+        // A request that may have to be handed out again, its reply, and a fifth.
+        goal(LARGE, MAJORDOMO, BYTES_PEAK, Number, AtMost(2.4 * BODY_BYTES as f64)),
         goal(CROWD_10000, MAJORDOMO, CPU_US, Times((CROWD_10, MAJORDOMO)), AtMost(1.3)),
         times(IDLE, MAJORDOMO, CPU_MS_PER_SECOND, BARE, AtMost(1.5)),
         goal(IDLE, MAJORDOMO, BYTES_EACH, Above((IDLE, BARE)), AtMost(1_024.0)),
@@ -158,7 +161,7 @@ mod tests {
         let rows = rows(&args);
         let known = |(shape, subject): Name| {
             let measured = rows.iter().any(|row| (row.shape, row.subject) == (shape, subject));
-            measured || [IDLE, WAITING, BEATING].contains(&shape)
+            measured || [IDLE, WAITING, BEATING, LARGE].contains(&shape)
         };
         for goal in goals() {
             assert!(known(goal.row), "{goal:?}");
