@@ -24,6 +24,8 @@ mod hostile;
 /// Every limit, reached over real sockets.
 mod limits;
 /// Requests given ahead of replies.
+/// The load test, and the document that it fills.
+mod performance;
 mod prefetch;
 /// Exact frames in both versions and all pairings.
 mod protocols;

@@ -3,7 +3,7 @@
 //! report to wait for.
 //!
 //! Everything here panics when something is not as expected: that fails the test.
-//! Nothing here but [`retries`] and [`chaos`] uses an SDK, and nothing the codecs of
+//! Nothing here but [`retries`], [`chaos`] and [`load`] uses an SDK, and nothing the codecs of
 //! `majordomo-protocol`, so that a fault in those cannot hide itself.
 //!
 //! | module | what it is |
@@ -19,11 +19,13 @@
 //! | [`chaos`] | processes under faults drawn from a seed, and exact books of every call |
 //! | [`report`] | what `mmi.broker` says, and waiting until it says something |
 //! | [`garbage`] | messages that no peer may send, and the counter of each |
+//! | [`load`] | what the load test is made of |
 //! | [`limit`] | how long to wait for what must happen |
 
 pub mod chaos;
 pub mod garbage;
 pub mod limit;
+pub mod load;
 pub mod process;
 pub mod proxy;
 pub mod raw;
