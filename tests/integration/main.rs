@@ -23,9 +23,9 @@ mod fairness;
 mod hostile;
 /// Every limit, reached over real sockets.
 mod limits;
-/// Requests given ahead of replies.
 /// The load test, and the document that it fills.
 mod performance;
+/// Requests given ahead of replies.
 mod prefetch;
 /// Exact frames in both versions and all pairings.
 mod protocols;
