@@ -79,7 +79,7 @@ where
         return Ok(Command::Print(config.to_toml()));
     }
     if matches.get_flag("check-config") {
-        let endpoints: Vec<&str> = config.bind().iter().map(|bind| bind.as_str()).collect();
+        let endpoints: Vec<&str> = config.endpoints().map(|bind| bind.as_str()).collect();
         return Ok(Command::Print(format!("configuration ok, binds {}\n", endpoints.join(", "))));
     }
     Ok(Command::Run(Box::new(config)))
@@ -106,7 +106,7 @@ It speaks MDP/0.1 (RFC 7), MDP/0.2 (RFC 18), MDP/1.0 and MMI (RFC 8) on every en
 
 const AFTER_HELP: &str = "\
 Example:
-  majordomo-broker --bind 'tcp://*:5555' --bind ipc:///run/majordomo/broker
+  majordomo-broker --bind tcp://127.0.0.1:5555 --bind ipc:///run/majordomo/broker
 
   Then, elsewhere: `majordomo work count -- wc -w`, `majordomo call count README.md`.
 
@@ -121,6 +121,7 @@ Signals:
   SIGTERM, SIGINT   Stop: take no new request, tell workers with DISCONNECT, give
                     running requests --shutdown-ms, then exit with 0.
                     A second signal stops at once.
+  SIGHUP            Read the rights file again, if endpoints use CURVE or PLAIN.
 
 Exit codes:
   0   stopped as asked

@@ -35,6 +35,7 @@ pub mod log_gate;
 pub mod logging;
 mod outbox;
 mod router;
+mod security;
 pub mod server;
 pub mod stats;
 mod stop;
