@@ -16,6 +16,9 @@ mod attacks;
 mod handshakes;
 /// What limits there are for each key.
 mod limits;
+/// Peers that are not ours.
+#[cfg(feature = "pyzmq")]
+mod python;
 /// Rights that are withdrawn while the broker runs.
 mod reload;
 /// Who may do what.
