@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::config::{Config, ConfigBuilder, ConfigError, KEYS, Key};
+use crate::security::{Credentials, SecurityError};
 
 /// What the process is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +32,14 @@ pub enum UsageError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The configuration was to be checked, and a file that it names is wrong.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
 }
 
 /// Reads the command line and the environment, and the file that `--config` names.
-/// The first of `args` is the program's name. Blocks while it reads that file.
+/// The first of `args` is the program's name. Blocks while it reads that file, and with
+/// `--check-config` those that the configuration names.
 ///
 /// ```
 /// use majordomo_broker::args::{self, Command};
@@ -79,6 +84,7 @@ where
         return Ok(Command::Print(config.to_toml()));
     }
     if matches.get_flag("check-config") {
+        Credentials::load(&config)?;
         let endpoints: Vec<&str> = config.endpoints().map(|bind| bind.as_str()).collect();
         return Ok(Command::Print(format!("configuration ok, binds {}\n", endpoints.join(", "))));
     }

@@ -200,6 +200,9 @@ fn a_broker_without_its_files_does_not_start_and_says_why() {
     assert_eq!(faulty.code, Some(1), "{}", faulty.stderr);
     let fault = "rights.toml: line 1: \"a\" has neither a public_key nor a password";
     assert!(faulty.stderr.contains(fault), "{faulty:?}");
+    let checked = flags(&[key.clone(), rights.clone(), "--check-config".to_owned()]);
+    assert_eq!(checked.code, Some(2), "{checked:?}");
+    assert!(checked.stderr.contains(fault), "{checked:?}");
 
     write_private(&path("rights.toml"), "");
     let printed = run(["--print-config", "--bind-curve=tcp://127.0.0.1:*", &key, &rights]);

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 
 /// What peers with wrong intentions try, beside one with right ones.
 mod attacks;
+/// What peers say of themselves.
+mod forged;
 /// Who is let in.
 mod handshakes;
 /// What limits there are for each key.
