@@ -271,3 +271,56 @@ fn refuse_when_nobody_answers(socket: &mut zmq::Socket) -> Result<(), zmq::Error
     // It fails where the option is unknown, which is no libzmq of 4.3.
     if failed == 0 { Ok(()) } else { Err(zmq::Error::EINVAL) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HANDSHAKE_SUCCEEDED: u16 = 0x1000;
+
+    /// How the first handshake with a CURVE endpoint ends that nobody answers for; with
+    /// `enforced`, libzmq was told what to do then.
+    fn end_of_handshake(enforced: bool) -> u16 {
+        let context = zmq::Context::new();
+        let mut server = context.socket(zmq::ROUTER).unwrap();
+        let keys = zmq::CurveKeyPair::new().unwrap();
+        server.set_linger(0).unwrap();
+        server.set_curve_server(true).unwrap();
+        server.set_curve_secretkey(&keys.secret_key).unwrap();
+        server.set_zap_domain(ZAP_DOMAIN).unwrap();
+        if enforced {
+            refuse_when_nobody_answers(&mut server).unwrap();
+        }
+        server.bind("tcp://127.0.0.1:*").unwrap();
+        let endpoint = server.get_last_endpoint().unwrap().unwrap();
+
+        let client = context.socket(zmq::DEALER).unwrap();
+        let own = zmq::CurveKeyPair::new().unwrap();
+        client.set_linger(0).unwrap();
+        client.set_curve_serverkey(&keys.public_key).unwrap();
+        client.set_curve_publickey(&own.public_key).unwrap();
+        client.set_curve_secretkey(&own.secret_key).unwrap();
+        client.monitor("inproc://monitor", zmq::SocketEvent::ALL as i32).unwrap();
+        let monitor = context.socket(zmq::PAIR).unwrap();
+        monitor.set_rcvtimeo(30_000).unwrap();
+        monitor.connect("inproc://monitor").unwrap();
+        client.connect(&endpoint).unwrap();
+        let ended = loop {
+            let frames = monitor.recv_multipart(0).expect("a handshake ends");
+            let event = u16::from_ne_bytes([frames[0][0], frames[0][1]]);
+            // Succeeded, or failed in one of three ways.
+            if [HANDSHAKE_SUCCEEDED, 0x800, 0x2000, 0x4000].contains(&event) {
+                break event;
+            }
+        };
+        client.monitor("inproc://nothing", 0).unwrap();
+        ended
+    }
+
+    #[test]
+    fn nobody_is_let_in_when_nobody_answers() {
+        // What libzmq does by itself, and what it is told to do.
+        assert_eq!(end_of_handshake(false), HANDSHAKE_SUCCEEDED);
+        assert_ne!(end_of_handshake(true), HANDSHAKE_SUCCEEDED);
+    }
+}

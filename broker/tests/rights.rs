@@ -334,6 +334,62 @@ fn what_is_forbidden_is_noted_with_the_name_of_the_file() {
     assert_eq!(Gone::Forbidden.as_str(), "it may no longer serve this service");
 }
 
+/// The engine's invariants, the counts of each identity among them, are looked at after
+/// every event.
+#[test]
+fn random_lives_with_rights_that_change() {
+    let mut random = fastrand::Rng::with_seed(20_261_120);
+    let names = ["p", "q", "r", "s", "t"];
+    let services = ["a", "e", "e1"];
+    for _ in 0..40 {
+        let limits =
+            Limits { requests_max: 6, peers_max: 3, invalid_max: 3, invalid_recovery: RECOVERY };
+        let mut scene = Scene::new(limits);
+        let mut tasks: Vec<(String, ClientAddress)> = Vec::new();
+        for _ in 0..300 {
+            let who = random.u32(..4);
+            let peer = names[random.usize(..names.len())];
+            let service = services[random.usize(..services.len())];
+            scene.now += Duration::from_millis(random.u64(..300));
+            let told = match random.u32(..20) {
+                0 => {
+                    let all = [(ALICE, "a", "*"), (BOB, "*", "a"), (EVE, "e*", "e*")];
+                    let some: Vec<_> = all.into_iter().filter(|_| random.u32(..3) > 0).collect();
+                    scene.grant(&some, limits)
+                }
+                1..=4 => scene.ready(who, &format!("w{peer}"), service),
+                5 => scene.invalid(who, peer),
+                6 => scene.say(who, &format!("w{peer}"), worker::ToBroker::Heartbeat),
+                7 => {
+                    let id = RequestId::new([random.u8(..9); 16]);
+                    let (caller, command) = (Scene::caller(peer), client::ToBroker::Cancel { id });
+                    scene.handle(who, Event::FromClient { caller, command })
+                }
+                8..=12 => match tasks.get(random.usize(..tasks.len().max(1))) {
+                    Some((worker, task)) => {
+                        let (worker, task) = (worker.clone(), task.clone());
+                        scene.answer(who, &worker, &task, "done")
+                    }
+                    None => Vec::new(),
+                },
+                _ => scene.ask(who, peer, service, random.u8(..9)),
+            };
+            for told in told {
+                match told {
+                    Told::Task(worker, id) => tasks.push((worker, id)),
+                    Told::Disconnect(gone, _) => tasks.retain(|(worker, _)| *worker != gone),
+                    _ => {}
+                }
+            }
+        }
+        // Nobody is known any more, and nothing that was theirs is counted wrongly.
+        scene.grant(&[], limits);
+        scene.engine.handle(Event::StopNow, scene.now);
+        while scene.engine.poll_action().is_some() {}
+        scene.engine.check_invariants();
+    }
+}
+
 fn settings() -> Settings {
     Settings {
         heartbeat_interval: Duration::from_secs(60),
