@@ -10,15 +10,15 @@ use majordomo_broker::server::{SecurityError, ServerError};
 use majordomo_protocol::{PublicKey, SecretKey};
 
 fn write(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(path, text).expect("written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
 /// A configuration with an endpoint of each mechanism, and the broker's public key.
 fn config(directory: &Path, rights: &str) -> (Config, PublicKey) {
     let keys = zmq::CurveKeyPair::new().expect("libzmq has CURVE");
     let secret = SecretKey::new(keys.secret_key);
-    let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    let path = |name: &str| directory.join(name).to_str().expect("UTF-8").to_owned();
     write(&directory.join("broker.key"), &format!("secret_key = \"{}\"\n", secret.to_z85()));
     write(&directory.join("rights.toml"), rights);
     let config = Config::builder()
@@ -28,18 +28,18 @@ fn config(directory: &Path, rights: &str) -> (Config, PublicKey) {
         .set("curve_secret_key_file", path("broker.key"))
         .set("rights_file", path("rights.toml"))
         .build()
-        .unwrap();
+        .expect("a valid configuration");
     (config, PublicKey::new(keys.public_key))
 }
 
 /// Asks the broker for something that only it answers.
 fn is_served(context: &zmq::Context, endpoint: &str, set: impl FnOnce(&zmq::Socket)) -> bool {
-    let socket = context.socket(zmq::DEALER).unwrap();
-    socket.set_linger(0).unwrap();
-    socket.set_rcvtimeo(30_000).unwrap();
+    let socket = context.socket(zmq::DEALER).expect("a socket");
+    socket.set_linger(0).expect("no linger");
+    socket.set_rcvtimeo(30_000).expect("a limit");
     set(&socket);
-    socket.connect(endpoint).unwrap();
-    socket.send_multipart([&b"MDPC02"[..], b"\x01", b"mmi.x", b""], 0).unwrap();
+    socket.connect(endpoint).expect("connected");
+    socket.send_multipart([&b"MDPC02"[..], b"\x01", b"mmi.x", b""], 0).expect("sent");
     socket.recv_multipart(0).is_ok_and(|frames| frames.last().is_some_and(|last| last == b"501"))
 }
 
