@@ -74,6 +74,10 @@ pub enum ServerError {
     /// Peers cannot be authenticated as the configuration says. Nothing was started.
     #[error(transparent)]
     Security(#[from] SecurityError),
+    /// The thread that authenticates peers has failed: a fault of this program. Nobody new
+    /// would be let in.
+    #[error("the thread that authenticates has ended")]
+    AuthenticatorEnded,
     /// libzmq refused to work: a fault of the machine (no descriptors, no memory) or
     /// of this program.
     #[error("the broker's socket failed")]
@@ -244,7 +248,7 @@ impl Server {
     /// Tells the engine of new rights and of peers that were refused.
     fn read_news(&mut self, now: Instant) -> Result<(), ServerError> {
         let Some(authenticator) = self.router.authenticator() else { return Ok(()) };
-        let (rights, refused) = authenticator.news();
+        let (rights, refused) = authenticator.news()?;
         let handshakes = refused - self.handshakes_refused;
         self.handshakes_refused = refused;
         if handshakes > 0 {

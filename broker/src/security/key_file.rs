@@ -9,7 +9,7 @@ use majordomo_protocol::{KeyFile, SecretKey};
 
 use super::SecurityError;
 
-/// Key and rights files are small: one that is larger is another file.
+/// Key and rights files are small: one that is larger is another file, or a device.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Group may read, nobody else may do anything: what a file with secrets may allow.
@@ -38,7 +38,11 @@ pub(super) fn content(path: &Path) -> Result<Content, SecurityError> {
     // Of the open file, so that it cannot be exchanged in between.
     let mode = file.metadata().map_err(unreadable)?.mode() & 0o7777;
     let mut text = String::new();
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if read as u64 > FILE_BYTES_MAX {
+        let fault = format!("has more than {FILE_BYTES_MAX} bytes");
+        return Err(SecurityError::Invalid { path: path.to_owned(), fault });
+    }
     Ok(Content { text, mode })
 }
 
@@ -94,6 +98,8 @@ mod tests {
             ": line 1: a key has 40 characters, this has 5"
         );
         fs::remove_file(&path).unwrap();
+        let endless = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert_eq!(endless, "/dev/zero: has more than 16777216 bytes");
         assert!(read(&path).unwrap_err().to_string().ends_with(": cannot be read"));
     }
 }

@@ -182,12 +182,22 @@ impl Authenticator {
 
     /// The rights, if they have changed since this was asked last; and how many handshakes
     /// were refused in all.
-    pub(crate) fn news(&mut self) -> (Option<Arc<Rights>>, u64) {
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::AuthenticatorEnded`]
+    pub(crate) fn news(&mut self) -> Result<(Option<Arc<Rights>>, u64), ServerError> {
         // First the bytes: what is put later is announced by a byte that stays.
         let mut bytes = [0; 64];
-        while self.wake.read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
+        loop {
+            match self.wake.read(&mut bytes) {
+                Ok(0) => return Err(ServerError::AuthenticatorEnded),
+                Ok(count) if count == bytes.len() => {}
+                _ => break,
+            }
+        }
         let rights = self.news.rights.lock().unwrap_or_else(PoisonError::into_inner).take();
-        (rights, self.news.refused.load(Ordering::Relaxed))
+        Ok((rights, self.news.refused.load(Ordering::Relaxed)))
     }
 
     /// Makes SIGHUP read the rights file again, as long as the process lives.

@@ -19,12 +19,17 @@ const DELAY_MAX: Duration = Duration::from_secs(5);
 /// An address that was not refused for so long is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
 
+/// How often room is made, at most.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Who was refused lately.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     addresses: HashMap<String, Record>,
     /// Those for whom there was no room.
     others: Record,
+    /// When the forgotten were last taken out: that reads all of them.
+    swept: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -46,8 +51,11 @@ pub(super) struct Verdict {
 impl Refusals {
     /// Somebody at `address` is refused.
     pub(super) fn refuse(&mut self, address: &str, reason: Refusal, now: Instant) -> Verdict {
-        if !self.addresses.contains_key(address) && self.addresses.len() >= ADDRESSES_MAX {
+        let full = self.addresses.len() >= ADDRESSES_MAX;
+        let swept = |at| now.saturating_duration_since(at) < SWEEP_INTERVAL;
+        if full && !self.addresses.contains_key(address) && !self.swept.is_some_and(swept) {
             self.addresses.retain(|_, record| !record.is_over(now));
+            self.swept = Some(now);
         }
         let room = self.addresses.len() < ADDRESSES_MAX;
         let record = match self.addresses.contains_key(address) || room {

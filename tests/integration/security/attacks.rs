@@ -5,9 +5,10 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use majordomo_tests::garbage::Garbage;
-use majordomo_tests::limit::until;
+use majordomo_tests::limit::{timed, until};
 use majordomo_tests::process::{Process, Signal, raise_descriptors};
 use majordomo_tests::raw::RawPeer;
 use majordomo_tests::report::{Reports, counter};
@@ -44,38 +45,56 @@ impl Stage {
     fn beside(&mut self, attack: impl FnOnce(&Secured, &Key, &mut Reports)) {
         let over = AtomicBool::new(false);
         let calls = AtomicU64::new(0);
+        // How many calls were made when the attack began.
+        let begin = AtomicU64::new(0);
         let mut worker = self.broker.registered(&self.bob, "echo");
         let mut client = self.broker.client(&self.alice);
-        let some_more = || {
+        let some_more = |count| {
             let before = calls.load(Ordering::Relaxed);
             until("calls are answered", || {
-                (calls.load(Ordering::Relaxed) >= before + 20).then_some(())
+                (calls.load(Ordering::Relaxed) >= before + count).then_some(())
             });
         };
         thread::scope(|scope| {
             let serving = scope.spawn(|| {
+                let mut durations = Vec::new();
                 while !over.load(Ordering::Relaxed) {
                     let body = format!("call {}", calls.load(Ordering::Relaxed));
-                    let id = client.ask("echo", &body);
-                    worker.echo(&body);
-                    client.expect_reply(id, &body);
+                    let ((), duration) = timed(|| {
+                        let id = client.ask("echo", &body);
+                        worker.echo(&body);
+                        client.expect_reply(id, &body);
+                    });
+                    durations.push(duration);
                     calls.fetch_add(1, Ordering::Relaxed);
                 }
+                durations
             });
             // Whatever happens, the calls end, and the test with them.
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                some_more();
+                some_more(500);
+                begin.store(calls.load(Ordering::Relaxed), Ordering::Relaxed);
                 attack(&self.broker, &self.eve, &mut self.reports);
-                some_more();
+                some_more(20);
             }));
             over.store(true, Ordering::Relaxed);
-            serving.join().expect("all calls are answered");
+            let durations = serving.join().expect("all calls are answered");
+            let (before, attacked) = durations.split_at(begin.into_inner() as usize);
+            println!("p99 of {} calls before: {:?}", before.len(), p99(before));
+            println!("p99 of {} calls during the attack: {:?}", attacked.len(), p99(attacked));
             ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         });
         let report = self.reports.fresh();
         assert_eq!(report.services.len(), 1, "only echo is known in the end");
         assert!(counter(&report, "requests_answered") >= calls.load(Ordering::Relaxed));
     }
+}
+
+/// What 99 of 100 calls took at most; told with `--nocapture`, and asserted nowhere.
+fn p99(durations: &[Duration]) -> Duration {
+    let mut sorted = durations.to_vec();
+    sorted.sort();
+    sorted.get(sorted.len() * 99 / 100).copied().unwrap_or_default()
 }
 
 #[test]
