@@ -266,6 +266,10 @@ impl Server {
             let Some(Received { peer, identity, frames }) = self.router.receive()? else {
                 return Ok(true);
             };
+            if !self.engine.knows(identity) {
+                // It was let in a moment ago, and its rights come from the same thread.
+                self.read_news(now)?;
+            }
             if self.engine.is_deaf_to(identity, now) {
                 continue;
             }

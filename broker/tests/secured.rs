@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use majordomo_broker::Broker;
 use majordomo_broker::config::Config;
@@ -21,8 +22,10 @@ fn config(directory: &Path, rights: &str) -> (Config, PublicKey) {
     let path = |name: &str| directory.join(name).to_str().expect("UTF-8").to_owned();
     write(&directory.join("broker.key"), &format!("secret_key = \"{}\"\n", secret.to_z85()));
     write(&directory.join("rights.toml"), rights);
+    // A name that was used stays taken for a moment.
+    static NAMES: AtomicUsize = AtomicUsize::new(0);
     let config = Config::builder()
-        .bind("inproc://broker")
+        .bind(format!("inproc://broker-{}", NAMES.fetch_add(1, Ordering::Relaxed)))
         .set("bind_curve", vec!["tcp://127.0.0.1:*"])
         .set("bind_plain", vec!["tcp://127.0.0.1:*"])
         .set("curve_secret_key_file", path("broker.key"))
@@ -51,9 +54,9 @@ fn a_broker_in_a_program_authenticates_and_can_be_started_again() {
         "[[peer]]\nname = \"a\"\npassword = \"b\"\npublic_key = \"{}\"\n",
         PublicKey::new(keys.public_key)
     );
-    let (config, server) = config(directory.path(), &rights);
     let context = zmq::Context::new();
     for _ in 0..3 {
+        let (config, server) = config(directory.path(), &rights);
         let broker = Broker::start_in(&context, &config).unwrap();
         assert!(is_served(&context, &broker.endpoints()[0], |_| {}));
         assert!(is_served(&context, &broker.endpoints()[1], |socket| {

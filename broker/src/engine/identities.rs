@@ -109,6 +109,11 @@ impl Identities {
 }
 
 impl<B: Payload> Engine<B> {
+    /// Whether it has rights, or needs none. Whoever has not may have got them just now.
+    pub fn knows(&self, identity: Identity) -> bool {
+        self.rights.as_ref().is_none_or(|rights| rights.knows(identity))
+    }
+
     /// Whether what this identity says is not even to be read: it sent too many invalid
     /// messages. Counts a message that is not heard for that.
     pub fn is_deaf_to(&mut self, identity: Identity, now: Instant) -> bool {

@@ -5,10 +5,8 @@
 //! waits for. If it ended, nobody new would be let in.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::refusals::Refusals;
 use super::rights_file::{Refusal, RightsFile};
 use super::zap::Question;
-use super::{News, STOP};
+use super::{News, STOP, ZAP_ENDPOINT};
 use crate::journal::TARGET;
 use crate::log_gate::LogGate;
 
@@ -34,14 +32,9 @@ pub(super) struct Sockets {
     pub(super) monitor: zmq::Socket,
 }
 
-/// Which version of a file it is: when it was changed, its number and size.
-type Version = (i64, i64, u64, u64);
-
 pub(super) struct Handler {
     sockets: Sockets,
     rights: RightsFile,
-    /// The version of the file that was read last, good or not.
-    version: Option<Version>,
     looked_at: Instant,
     refusals: Refusals,
     /// Refusals by the moment at which they are to be told.
@@ -71,11 +64,9 @@ impl Handler {
         waker: UnixStream,
         orders: UnixStream,
     ) -> Self {
-        let version = version(&rights);
         Handler {
             sockets,
             rights,
-            version,
             looked_at: now(),
             refusals: Refusals::default(),
             held_back: BTreeMap::new(),
@@ -94,11 +85,15 @@ impl Handler {
             self.wait();
             let now = now();
             match self.order() {
-                Order::Stop => return,
+                Order::Stop => {
+                    // At once; a socket that is closed keeps its name for a while.
+                    let _ = self.sockets.zap.unbind(ZAP_ENDPOINT);
+                    return;
+                }
                 Order::Reload => self.reload(),
                 Order::None if now.saturating_duration_since(self.looked_at) >= LOOK_INTERVAL => {
                     self.looked_at = now;
-                    if self.version != version(&self.rights) {
+                    if self.rights.has_changed() {
                         self.reload();
                     }
                 }
@@ -143,7 +138,6 @@ impl Handler {
     }
 
     fn reload(&mut self) {
-        self.version = version(&self.rights);
         let path = self.rights.path().display().to_string();
         match self.rights.read_again() {
             Ok(()) => {
@@ -244,11 +238,6 @@ fn broken(event: u32, value: u32) -> &'static str {
         }
         _ => "the peer does not keep to the protocol",
     }
-}
-
-fn version(rights: &RightsFile) -> Option<Version> {
-    let file = fs::metadata(rights.path()).ok()?;
-    Some((file.mtime(), file.mtime_nsec(), file.ino(), file.size()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the thread that owns the socket tells the time")]

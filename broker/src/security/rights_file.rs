@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,12 +29,22 @@ const PLAIN_BYTES_MAX: usize = 255;
 #[derive(Debug)]
 pub(crate) struct RightsFile {
     path: PathBuf,
+    /// The version that was read last, good or not.
+    version: Option<Version>,
     limits: Limits,
     /// Who is who.
     identities: HashMap<Credential, Identity>,
     /// The highest number given to an identity.
     numbers: u32,
     rights: Arc<Rights>,
+}
+
+/// When a file was changed, its number and size.
+type Version = (i64, i64, u64, u64);
+
+fn version(path: &Path) -> Option<Version> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.mtime(), file.mtime_nsec(), file.ino(), file.size()))
 }
 
 /// By what somebody shows who it is.
@@ -79,6 +91,7 @@ impl RightsFile {
     pub(super) fn read(path: impl Into<PathBuf>, limits: Limits) -> Result<Self, SecurityError> {
         let mut file = RightsFile {
             path: path.into(),
+            version: None,
             limits,
             identities: HashMap::new(),
             numbers: 0,
@@ -90,6 +103,8 @@ impl RightsFile {
 
     /// Reads the file anew. With a fault in it, all stays as it was.
     pub(super) fn read_again(&mut self) -> Result<(), SecurityError> {
+        // Before it is read: a change meanwhile is a change.
+        self.version = version(&self.path);
         let entries = entries(&self.path, &content(&self.path)?)?;
         let mut identities = HashMap::new();
         let mut grants = Vec::new();
@@ -108,6 +123,12 @@ impl RightsFile {
         self.identities = identities;
         self.rights = Arc::new(Rights::new(grants, self.limits));
         Ok(())
+    }
+
+    /// Whether the file is another one than that which was read last. Blocks while it
+    /// looks.
+    pub(super) fn has_changed(&self) -> bool {
+        self.version != version(&self.path)
     }
 
     /// What all may do.
@@ -398,9 +419,10 @@ mod tests {
         assert_eq!(show(&file, KEY_B), Err(Refusal::UnknownKey));
         assert!(!file.rights().knows(b));
 
-        // A bad file leaves all as it was.
+        // A bad file leaves all as it was, and is not read again and again.
         private(&path, "nonsense");
-        assert!(file.read_again().is_err());
+        assert!(file.has_changed());
+        assert!(file.read_again().is_err() && !file.has_changed());
         assert_eq!(show(&file, KEY_A), Ok(a));
 
         private(&path, &(entry("b", KEY_B) + &entry("a", KEY_A)));
