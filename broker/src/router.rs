@@ -17,6 +17,9 @@ use majordomo_protocol::Endpoint;
 /// How long closing may take to get the last answers and DISCONNECTs out.
 const LINGER_MS: i32 = 1_000;
 
+/// How many events of handshakes that failed may be unread.
+const MONITOR_EVENTS_MAX: i32 = 100_000;
+
 /// In whose name connections are asked about; libzmq wants one.
 const ZAP_DOMAIN: &str = "majordomo";
 
@@ -197,6 +200,8 @@ fn monitor(context: &zmq::Context, socket: &zmq::Socket) -> Result<zmq::Socket, 
     socket.monitor(&endpoint, events as i32)?;
     let monitor = context.socket(zmq::PAIR)?;
     monitor.set_linger(0)?;
+    // libzmq waits for a monitor that is full, and its reader may wait for a disk.
+    monitor.set_rcvhwm(MONITOR_EVENTS_MAX)?;
     monitor.connect(&endpoint)?;
     Ok(monitor)
 }

@@ -15,12 +15,14 @@ use std::time::{Duration, Instant};
 use super::refusals::Refusals;
 use super::rights_file::{Refusal, RightsFile};
 use super::zap::Question;
-use super::{News, STOP, ZAP_ENDPOINT};
+use super::{News, ZAP_ENDPOINT};
 use crate::journal::TARGET;
 use crate::log_gate::LogGate;
 
 /// How often the file is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Questions, and failed handshakes, that are read in a row.
+const DRAIN_MAX: usize = 1_000;
 /// Refusals held back at once; further ones are told without delay.
 const HELD_BACK_MAX: usize = 1_000;
 
@@ -99,7 +101,8 @@ impl Handler {
                 }
                 Order::None => {}
             }
-            while let Ok(frames) = self.sockets.zap.recv_multipart(zmq::DONTWAIT) {
+            for _ in 0..DRAIN_MAX {
+                let Ok(frames) = self.sockets.zap.recv_multipart(zmq::DONTWAIT) else { break };
                 if let Some(question) = Question::read(frames) {
                     self.answer(question, now);
                 }
@@ -129,9 +132,7 @@ impl Handler {
     fn order(&mut self) -> Order {
         let mut bytes = [0; 64];
         match self.orders.read(&mut bytes) {
-            // Nobody is there who could ask for anything any more.
             Ok(0) => Order::Stop,
-            Ok(count) if bytes[..count].contains(&STOP) => Order::Stop,
             Ok(_) => Order::Reload,
             Err(_) => Order::None,
         }
@@ -189,7 +190,8 @@ impl Handler {
 
     /// Logs and counts handshakes that failed before libzmq asked: it does not say whose.
     fn read_monitor(&mut self, now: Instant) {
-        while let Ok(frames) = self.sockets.monitor.recv_multipart(zmq::DONTWAIT) {
+        for _ in 0..DRAIN_MAX {
+            let Ok(frames) = self.sockets.monitor.recv_multipart(zmq::DONTWAIT) else { return };
             let Some((event, value)) = frames.first().and_then(|frame| event(frame)) else {
                 continue;
             };

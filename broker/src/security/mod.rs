@@ -15,7 +15,8 @@ mod refusals;
 mod rights_file;
 mod zap;
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -137,12 +138,10 @@ pub(crate) struct Authenticator {
     news: Arc<News>,
     /// A byte for every change of the news.
     wake: UnixStream,
+    /// Each byte is an order to read the rights file; the end of it is one to end.
     orders: UnixStream,
     thread: Option<JoinHandle<()>>,
 }
-
-/// The order to end; any other byte means to read the rights file.
-const STOP: u8 = b's';
 
 impl Authenticator {
     /// Listens for libzmq's questions, and answers them from a thread of its own. To be
@@ -209,7 +208,7 @@ impl Authenticator {
 
 impl Drop for Authenticator {
     fn drop(&mut self) {
-        let _ = self.orders.write(&[STOP]);
+        let _ = self.orders.shutdown(Shutdown::Write);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
