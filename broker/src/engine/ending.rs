@@ -152,7 +152,9 @@ impl<B: Payload> Engine<B> {
         if entry.requests == 0 {
             self.identities.peer_went(entry.identity);
             self.clients.remove(client);
-            self.displaced.remove(client);
+            if !self.displaced.is_empty() {
+                self.displaced.remove(client);
+            }
         }
     }
 

@@ -35,31 +35,43 @@ pub(super) struct Identities {
 
 impl Identities {
     /// Requests of this identity that wait or run.
+    #[inline]
     pub(super) fn requests(&self, identity: Identity) -> usize {
-        self.accounts.get(&identity).map_or(0, |account| account.requests)
+        self.account(identity).map_or(0, |account| account.requests)
     }
 
     /// Workers and clients of this identity.
+    #[inline]
     pub(super) fn peers(&self, identity: Identity) -> usize {
-        self.accounts.get(&identity).map_or(0, |account| account.peers)
+        self.account(identity).map_or(0, |account| account.peers)
     }
 
+    #[inline]
+    fn account(&self, identity: Identity) -> Option<&Account> {
+        if identity == Identity::OPEN { None } else { self.accounts.get(&identity) }
+    }
+
+    #[inline]
     pub(super) fn request_came(&mut self, identity: Identity) {
         self.change(identity, |account| account.requests += 1);
     }
 
+    #[inline]
     pub(super) fn request_went(&mut self, identity: Identity) {
         self.change(identity, |account| account.requests = account.requests.saturating_sub(1));
     }
 
+    #[inline]
     pub(super) fn peer_came(&mut self, identity: Identity) {
         self.change(identity, |account| account.peers += 1);
     }
 
+    #[inline]
     pub(super) fn peer_went(&mut self, identity: Identity) {
         self.change(identity, |account| account.peers = account.peers.saturating_sub(1));
     }
 
+    #[inline]
     fn change(&mut self, identity: Identity, change: impl FnOnce(&mut Account)) {
         if identity == Identity::OPEN {
             return;
@@ -126,7 +138,12 @@ impl<B: Payload> Engine<B> {
     }
 
     /// Whoever spoke last may call this service from this connection.
+    #[inline]
     pub(super) fn may_call(&mut self, peer: &PeerId, service: &ServiceName) -> Result<(), Dropped> {
+        if self.rights.is_some() { self.has_right_to_call(peer, service) } else { Ok(()) }
+    }
+
+    fn has_right_to_call(&mut self, peer: &PeerId, service: &ServiceName) -> Result<(), Dropped> {
         let Some(rights) = &self.rights else { return Ok(()) };
         if !rights.may_call(self.sender, service) {
             return Err(Dropped::Forbidden);

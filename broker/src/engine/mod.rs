@@ -137,6 +137,7 @@ impl<B: Payload> Engine<B> {
 
     /// Takes in what happened at `now`, which never lies before an earlier `now`, from
     /// somebody on an open endpoint or from no peer.
+    #[inline]
     pub fn handle(&mut self, event: Event<B>, now: Instant) {
         self.handle_from(Identity::OPEN, event, now);
     }
