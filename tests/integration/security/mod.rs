@@ -25,6 +25,8 @@ mod python;
 mod reload;
 /// Who may do what.
 mod rights;
+/// What the mechanisms cost.
+mod throughput;
 
 /// A key pair, and the name it has in the rights file.
 struct Key {
