@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::config::{Config, ConfigBuilder, ConfigError, KEYS, Key};
+use crate::security::{Credentials, SecurityError};
 
 /// What the process is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +32,14 @@ pub enum UsageError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The configuration was to be checked, and a file that it names is wrong.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
 }
 
 /// Reads the command line and the environment, and the file that `--config` names.
-/// The first of `args` is the program's name. Blocks while it reads that file.
+/// The first of `args` is the program's name. Blocks while it reads that file, and with
+/// `--check-config` those that the configuration names.
 ///
 /// ```
 /// use majordomo_broker::args::{self, Command};
@@ -79,7 +84,8 @@ where
         return Ok(Command::Print(config.to_toml()));
     }
     if matches.get_flag("check-config") {
-        let endpoints: Vec<&str> = config.bind().iter().map(|bind| bind.as_str()).collect();
+        Credentials::load(&config)?;
+        let endpoints: Vec<&str> = config.endpoints().map(|bind| bind.as_str()).collect();
         return Ok(Command::Print(format!("configuration ok, binds {}\n", endpoints.join(", "))));
     }
     Ok(Command::Run(Box::new(config)))
@@ -106,7 +112,7 @@ It speaks MDP/0.1 (RFC 7), MDP/0.2 (RFC 18), MDP/1.0 and MMI (RFC 8) on every en
 
 const AFTER_HELP: &str = "\
 Example:
-  majordomo-broker --bind 'tcp://*:5555' --bind ipc:///run/majordomo/broker
+  majordomo-broker --bind tcp://127.0.0.1:5555 --bind ipc:///run/majordomo/broker
 
   Then, elsewhere: `majordomo work count -- wc -w`, `majordomo call count README.md`.
 
@@ -121,6 +127,7 @@ Signals:
   SIGTERM, SIGINT   Stop: take no new request, tell workers with DISCONNECT, give
                     running requests --shutdown-ms, then exit with 0.
                     A second signal stops at once.
+  SIGHUP            Read the rights file again, if endpoints use CURVE or PLAIN.
 
 Exit codes:
   0   stopped as asked

@@ -10,6 +10,7 @@ mod builder;
 mod error;
 mod keys;
 mod render;
+mod security;
 mod table;
 
 use std::time::Duration;
@@ -41,6 +42,17 @@ use majordomo_protocol::Endpoint;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     bind: Vec<Endpoint>,
+    bind_curve: Vec<Endpoint>,
+    bind_plain: Vec<Endpoint>,
+    ipc_mode: String,
+    curve_secret_key_file: String,
+    rights_file: String,
+    allow_insecure: bool,
+    handshake_ms: u64,
+    peers_per_identity_max: u64,
+    requests_per_identity_max: u64,
+    invalid_max: u64,
+    invalid_recovery_ms: u64,
     backlog: u64,
     heartbeat_interval_ms: u64,
     heartbeat_liveness: u64,
@@ -88,7 +100,7 @@ impl Config {
         ConfigBuilder::default()
     }
 
-    /// Endpoints to listen on: one or more, none twice.
+    /// Endpoints to listen on without authentication: none twice.
     pub fn bind(&self) -> &[Endpoint] {
         &self.bind
     }
@@ -266,6 +278,17 @@ impl Default for Config {
     fn default() -> Self {
         let mut config = Config {
             bind: Vec::new(),
+            bind_curve: Vec::new(),
+            bind_plain: Vec::new(),
+            ipc_mode: String::new(),
+            curve_secret_key_file: String::new(),
+            rights_file: String::new(),
+            allow_insecure: false,
+            handshake_ms: 0,
+            peers_per_identity_max: 0,
+            requests_per_identity_max: 0,
+            invalid_max: 0,
+            invalid_recovery_ms: 0,
             backlog: 0,
             heartbeat_interval_ms: 0,
             heartbeat_liveness: 0,

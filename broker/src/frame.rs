@@ -9,7 +9,7 @@
 )]
 
 use std::cell::UnsafeCell;
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::ops::{Deref, RangeInclusive};
 
 use zmq_sys::zmq_msg_t;
@@ -60,6 +60,18 @@ impl Frame {
     pub(crate) fn receive(socket: &mut zmq::Socket) -> Result<(Self, bool), zmq::Error> {
         let (message, more) = Shared::receive(socket)?;
         Ok((Frame::Received(message), more))
+    }
+
+    /// A property of the connection that this frame came on, such as `User-Id`; `None` if
+    /// it has none of that name, as one of a process's own, or if it is no UTF-8.
+    pub(crate) fn property(&self, name: &CStr) -> Option<&str> {
+        let Frame::Received(message) = self else { return None };
+        // SAFETY: the message is initialised, and the name ends with a zero byte. What is
+        // found is a text that ends so, and lives as long as the message.
+        unsafe {
+            let value = zmq_sys::zmq_msg_gets(message.0.get(), name.as_ptr());
+            if value.is_null() { None } else { CStr::from_ptr(value).to_str().ok() }
+        }
     }
 
     /// Sends this frame without waiting.

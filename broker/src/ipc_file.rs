@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -53,6 +53,18 @@ pub(crate) fn prepare(endpoint: &Endpoint) -> Result<(), PrepareError> {
     // else is wrong (rights, a read-only file system) as a proper error.
     drop(UnixListener::bind(path).map_err(failed)?);
     fs::remove_file(path).map_err(failed)
+}
+
+/// Gives the file of an ipc endpoint its mode, if there is one to give. Other endpoints
+/// have no file. Call it right after binding.
+///
+/// # Errors
+///
+/// [`PrepareError::Io`] when the system refuses.
+pub(crate) fn protect(endpoint: &Endpoint, mode: Option<u32>) -> Result<(), PrepareError> {
+    let (Some(path), Some(mode)) = (endpoint.ipc_path(), mode) else { return Ok(()) };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(|source| PrepareError::Io { endpoint: endpoint.clone(), source })
 }
 
 /// Why an ipc endpoint cannot be listened on now.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use majordomo_protocol::{ClientAddress, DecodeError, PeerId};
 
-use crate::engine::{Dropped, Fault, Gone, Note};
+use crate::engine::{Act, Dropped, Fault, Gone, Note};
 use crate::log_gate::LogGate;
 
 /// The log target of all lines about peers and requests.
@@ -44,6 +44,7 @@ impl Journal {
             Fault::Malformed => "malformed",
             Fault::FramesMax => "frames_max",
             Fault::MessageBytesMax => "message_bytes_max",
+            Fault::RoutingId => "a routing id of its own on a secured endpoint",
         };
         if self.gate.admits("invalid message", now) {
             let error = error.map(|error| error.to_string()).unwrap_or_default();
@@ -102,6 +103,22 @@ impl Journal {
                     log::info!(target: TARGET, client:%; "reply dropped: its client is gone or full");
                 }
             }
+            Note::Forbidden { peer, who, act } => {
+                let (act, service) = match act {
+                    Act::Call(service) => ("call", service.as_str()),
+                    Act::Serve(service) => ("serve", service.as_str()),
+                    Act::Operate => ("ask for the state of the broker", ""),
+                    Act::Displace => ("speak on another's connection", ""),
+                };
+                if self.gate.admits(act, now) {
+                    log::warn!(target: TARGET, peer:%, who:%, act, service; "not allowed");
+                }
+            }
+            Note::CutOff { who } => {
+                if self.gate.admits("cut off", now) {
+                    log::warn!(target: TARGET, who:%; "cut off for invalid messages");
+                }
+            }
             Note::Late => {
                 if self.gate.admits("late", now) {
                     log::warn!(target: TARGET, "the broker was held up; nobody's silence counts");
@@ -125,6 +142,7 @@ fn gone(reason: Gone) -> (&'static str, log::Level) {
         Gone::Unexpected => ("worker unexpected", log::Level::Warn),
         Gone::Invalid => ("worker invalid", log::Level::Warn),
         Gone::Drained => ("worker drained", log::Level::Info),
+        Gone::Forbidden => ("worker forbidden", log::Level::Warn),
         Gone::Stopping => ("worker stopping", log::Level::Info),
     }
 }
@@ -139,6 +157,10 @@ fn dropped(reason: Dropped) -> &'static str {
         Dropped::ServicesMax => "services_max",
         Dropped::ServicesIdleMax => "services_idle_max",
         Dropped::ClientsMax => "clients_max",
+        Dropped::RequestsPerIdentityMax => "requests_per_identity_max",
+        Dropped::PeersPerIdentityMax => "peers_per_identity_max",
+        Dropped::Forbidden => "no longer allowed",
+        Dropped::OtherIdentity => "another's requests are under way on this connection",
         Dropped::Expired => "expired",
         Dropped::NoWorker => "no worker, and not to wait",
         Dropped::NotStarted => "not started in time",

@@ -36,6 +36,7 @@ pub mod logging;
 mod outbox;
 pub mod per_service;
 mod router;
+mod security;
 pub mod server;
 pub mod stats;
 mod stop;

@@ -30,8 +30,10 @@ fn main() -> ExitCode {
 
 fn run(config: &Config) -> anyhow::Result<()> {
     logging::init(config).context("cannot set up logging")?;
-    let server = Server::bind(config)?;
+    let mut server = Server::bind(config)?;
     server.stop_handle().stop_on_signals().context("cannot handle signals")?;
+    server.reload_on_signal().context("cannot handle signals")?;
+    warn_of_exposed(config);
     // Nobody who reads it is no reason not to serve.
     let _ = print(&format!("{NAME}: ready on {}\n", server.endpoints().join(" ")));
     let counters = server.run()?;
@@ -40,6 +42,15 @@ fn run(config: &Config) -> anyhow::Result<()> {
         "stopped"
     );
     Ok(())
+}
+
+/// Says which endpoints give others more than they should have.
+fn warn_of_exposed(config: &Config) {
+    for (endpoints, reason) in config.exposed_endpoints() {
+        for endpoint in endpoints {
+            log::warn!(endpoint:%, reason; "insecure endpoint");
+        }
+    }
 }
 
 /// Writes to standard output. A reader that has gone away is no failure.

@@ -1,18 +1,33 @@
 //! The broker's ROUTER socket: bind, receive a message within limits, send one.
 
+use std::ffi::{c_int, c_uint, c_void};
+use std::hash::BuildHasher;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use majordomo_protocol::{Frames, PeerId};
 
 use crate::config::Config;
-use crate::engine::Fault;
+use crate::engine::{Fault, Identity};
 use crate::frame::Frame;
+use crate::security::{Authenticator, Mechanism, RightsFile};
+use crate::server::ServerError;
 use majordomo_protocol::Endpoint;
 
 /// How long closing may take to get the last answers and DISCONNECTs out.
 const LINGER_MS: i32 = 1_000;
 
+/// How many events of handshakes that failed may be unread.
+const MONITOR_EVENTS_MAX: i32 = 100_000;
+
+/// In whose name connections are asked about; libzmq wants one.
+const ZAP_DOMAIN: &str = "majordomo";
+
 /// A ROUTER socket that never blocks and never drops silently.
 pub(crate) struct Router {
     socket: zmq::Socket,
+    /// After the socket, which asks it; `None` if nobody is asked who it is.
+    authenticator: Option<Authenticator>,
     frames_max: usize,
     message_bytes_max: usize,
 }
@@ -20,6 +35,8 @@ pub(crate) struct Router {
 /// A message, and who sent it.
 pub(crate) struct Received {
     pub(crate) peer: PeerId,
+    /// Whose connection it is.
+    pub(crate) identity: Identity,
     /// The frames without the identity; or why they were dropped.
     pub(crate) frames: Result<Frames<Frame>, Fault>,
 }
@@ -34,7 +51,14 @@ pub(crate) enum Refused {
 }
 
 impl Router {
-    pub(crate) fn open(context: &zmq::Context, config: &Config) -> Result<Self, zmq::Error> {
+    /// A socket that listens nowhere yet. With `rights`, whoever will connect is asked who
+    /// it is.
+    pub(crate) fn open(
+        context: &zmq::Context,
+        config: &Config,
+        rights: Option<RightsFile>,
+    ) -> Result<Self, ServerError> {
+        make_ids_unguessable();
         let socket = context.socket(zmq::ROUTER)?;
         // Without it, a message to a peer that is gone or full vanishes unseen.
         socket.set_router_mandatory(true)?;
@@ -46,25 +70,64 @@ impl Router {
         // can be counted.
         let frame_bytes_max = config.message_bytes_max().saturating_mul(2);
         socket.set_maxmsgsize(i64::try_from(frame_bytes_max).unwrap_or(i64::MAX))?;
-        socket.set_ipv6(config.bind().iter().any(Endpoint::is_ipv6))?;
+        socket.set_ipv6(config.endpoints().any(Endpoint::is_ipv6))?;
+        let handshake_ms = config.handshake().as_millis();
+        socket.set_handshake_ivl(i32::try_from(handshake_ms).unwrap_or(i32::MAX))?;
         // Dead hosts are noticed by heartbeats; this frees their connections.
         socket.set_tcp_keepalive(1)?;
         socket.set_tcp_keepalive_idle(60)?;
         socket.set_tcp_keepalive_intvl(10)?;
         socket.set_tcp_keepalive_cnt(6)?;
+        let authenticator = match rights {
+            Some(rights) => {
+                let monitor = monitor(context, &socket)?;
+                Some(Authenticator::start(context, rights, monitor)?)
+            }
+            None => None,
+        };
         Ok(Router {
             socket,
+            authenticator,
             frames_max: config.frames_max(),
             message_bytes_max: config.message_bytes_max(),
         })
     }
 
-    /// Listens on `endpoint` too, and gives its address with the port that was
-    /// chosen, if it left that open.
-    pub(crate) fn bind(&mut self, endpoint: &Endpoint) -> Result<String, zmq::Error> {
+    /// Listens on `endpoint` too, where peers show who they are by `mechanism`, and gives
+    /// its address with the port that was chosen, if it left that open.
+    pub(crate) fn bind(
+        &mut self,
+        endpoint: &Endpoint,
+        mechanism: Mechanism<'_>,
+    ) -> Result<String, zmq::Error> {
+        // A listener keeps the options that hold when it is bound. Either of these two
+        // takes the mechanism back to NULL.
+        self.socket.set_plain_server(false)?;
+        self.socket.set_curve_server(false).or_else(|error| match mechanism {
+            Mechanism::Curve(_) => Err(error),
+            // A libzmq without CURVE.
+            _ => Ok(()),
+        })?;
+        match mechanism {
+            Mechanism::Null => {}
+            Mechanism::Plain => self.socket.set_plain_server(true)?,
+            Mechanism::Curve(key) => {
+                self.socket.set_curve_server(true)?;
+                self.socket.set_curve_secretkey(key.as_bytes())?;
+            }
+        }
+        if self.authenticator.is_some() {
+            // Without a domain libzmq asks nobody about NULL.
+            self.socket.set_zap_domain(ZAP_DOMAIN)?;
+            refuse_when_nobody_answers(&mut self.socket)?;
+        }
         self.socket.bind(endpoint.as_str())?;
         let bound = self.socket.get_last_endpoint()?;
         Ok(bound.unwrap_or_else(|_| endpoint.as_str().to_owned()))
+    }
+
+    pub(crate) fn authenticator(&mut self) -> Option<&mut Authenticator> {
+        self.authenticator.as_mut()
     }
 
     pub(crate) fn socket(&self) -> &zmq::Socket {
@@ -79,15 +142,24 @@ impl Router {
             Err(error) => return Err(error),
         };
         let peer = PeerId::new(&identity);
+        let sender = match self.authenticator {
+            Some(_) => sender(&identity),
+            None => Identity::OPEN,
+        };
         let mut frames = Vec::new();
         let mut bytes = 0;
         let mut fault = None;
+        if sender != Identity::OPEN && !is_of_router(&peer) {
+            fault = Some(Fault::RoutingId);
+        }
         // The frames of a message arrive together: none of these waits.
         while more {
             let frame;
             (frame, more) = Frame::receive(&mut self.socket)?;
             bytes += frame.len();
-            if bytes > self.message_bytes_max {
+            if fault == Some(Fault::RoutingId) {
+                // It is dropped in any case.
+            } else if bytes > self.message_bytes_max {
                 fault = Some(Fault::MessageBytesMax);
             } else if frames.len() == self.frames_max {
                 fault = Some(Fault::FramesMax);
@@ -97,7 +169,7 @@ impl Router {
             }
         }
         let frames = fault.map_or_else(|| Ok(Frames::new(frames)), Err);
-        Ok(Some(Received { peer, frames }))
+        Ok(Some(Received { peer, identity: sender, frames }))
     }
 
     /// Sends all frames to `peer`, or none.
@@ -117,5 +189,143 @@ impl Router {
             frame.send(&mut self.socket, position < last)?;
         }
         Ok(Ok(()))
+    }
+}
+
+/// Tells how handshakes on the socket end that fail before anybody is asked about them.
+fn monitor(context: &zmq::Context, socket: &zmq::Socket) -> Result<zmq::Socket, zmq::Error> {
+    let endpoint = monitor_endpoint();
+    let events = zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
+        | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+    socket.monitor(&endpoint, events as i32)?;
+    let monitor = context.socket(zmq::PAIR)?;
+    monitor.set_linger(0)?;
+    // libzmq waits for a monitor that is full, and its reader may wait for a disk.
+    monitor.set_rcvhwm(MONITOR_EVENTS_MAX)?;
+    monitor.connect(&endpoint)?;
+    Ok(monitor)
+}
+
+/// One that no monitor of this process had before.
+fn monitor_endpoint() -> String {
+    static MONITORS: AtomicU64 = AtomicU64::new(0);
+    let number = MONITORS.fetch_add(1, Ordering::Relaxed);
+    format!("inproc://majordomo.monitor.{number}")
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        if self.authenticator.is_some() {
+            // libzmq would wait for a monitor that has gone. Another one, for no event,
+            // takes its place and is told nothing.
+            let _ = self.socket.monitor(&monitor_endpoint(), 0);
+        }
+    }
+}
+
+/// Whose connection a message came on, by its identity frame: the number that it was let
+/// in with. A message of this process has come on no connection.
+fn sender(frame: &Frame) -> Identity {
+    match frame.property(c"User-Id") {
+        Some(number) => number.parse().map_or(Identity::UNKNOWN, Identity::new),
+        None if frame.property(c"Peer-Address").is_none() => Identity::OPEN,
+        None => Identity::UNKNOWN,
+    }
+}
+
+/// Whether the socket chose this id itself. A peer that is authenticated may not choose
+/// one: when a connection ends, whoever comes with the same id gets what was for it.
+fn is_of_router(peer: &PeerId) -> bool {
+    matches!(peer.as_bytes(), [0, _, _, _, _])
+}
+
+/// Has the ids that ROUTER sockets give begin at a random number. libzmq takes it from C's
+/// `rand`, and seeds that nowhere: every first connection of every process had the same
+/// id. Whoever knows the next one can take it, and libzmq ends the process (an assertion)
+/// when it comes to give it to somebody else.
+fn make_ids_unguessable() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Its keys are random numbers of the system.
+        let seed = std::hash::RandomState::new().hash_one(0_u8);
+        #[expect(unsafe_code, reason = "no other way to seed C's random numbers")]
+        // SAFETY: may be called at any time, with any seed.
+        unsafe {
+            srand(seed as c_uint);
+        }
+    });
+}
+
+#[expect(unsafe_code, reason = "declared as the C standard has it")]
+unsafe extern "C" {
+    fn srand(seed: c_uint);
+}
+
+/// Has libzmq refuse connections when nobody answers its question about them. By default
+/// it lets them in.
+fn refuse_when_nobody_answers(socket: &mut zmq::Socket) -> Result<(), zmq::Error> {
+    /// ZMQ_ZAP_ENFORCE_DOMAIN; the published zmq-sys does not have its name.
+    const OPTION: c_int = 93;
+    let yes: c_int = 1;
+    // SAFETY: the socket is alive; the option takes one int, which lives during the call.
+    #[expect(unsafe_code, reason = "the zmq crate has no method for this option")]
+    let failed = unsafe {
+        let value = (&raw const yes).cast::<c_void>();
+        zmq_sys::zmq_setsockopt(socket.as_mut_ptr(), OPTION, value, size_of_val(&yes))
+    };
+    // It fails where the option is unknown, which is no libzmq of 4.3.
+    if failed == 0 { Ok(()) } else { Err(zmq::Error::EINVAL) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HANDSHAKE_SUCCEEDED: u16 = 0x1000;
+
+    /// How the first handshake with a CURVE endpoint ends that nobody answers for; with
+    /// `enforced`, libzmq was told what to do then.
+    fn end_of_handshake(enforced: bool) -> u16 {
+        let context = zmq::Context::new();
+        let mut server = context.socket(zmq::ROUTER).unwrap();
+        let keys = zmq::CurveKeyPair::new().unwrap();
+        server.set_linger(0).unwrap();
+        server.set_curve_server(true).unwrap();
+        server.set_curve_secretkey(&keys.secret_key).unwrap();
+        server.set_zap_domain(ZAP_DOMAIN).unwrap();
+        if enforced {
+            refuse_when_nobody_answers(&mut server).unwrap();
+        }
+        server.bind("tcp://127.0.0.1:*").unwrap();
+        let endpoint = server.get_last_endpoint().unwrap().unwrap();
+
+        let client = context.socket(zmq::DEALER).unwrap();
+        let own = zmq::CurveKeyPair::new().unwrap();
+        client.set_linger(0).unwrap();
+        client.set_curve_serverkey(&keys.public_key).unwrap();
+        client.set_curve_publickey(&own.public_key).unwrap();
+        client.set_curve_secretkey(&own.secret_key).unwrap();
+        client.monitor("inproc://monitor", zmq::SocketEvent::ALL as i32).unwrap();
+        let monitor = context.socket(zmq::PAIR).unwrap();
+        monitor.set_rcvtimeo(30_000).unwrap();
+        monitor.connect("inproc://monitor").unwrap();
+        client.connect(&endpoint).unwrap();
+        let ended = loop {
+            let frames = monitor.recv_multipart(0).expect("a handshake ends");
+            let event = u16::from_ne_bytes([frames[0][0], frames[0][1]]);
+            // Succeeded, or failed in one of three ways.
+            if [HANDSHAKE_SUCCEEDED, 0x800, 0x2000, 0x4000].contains(&event) {
+                break event;
+            }
+        };
+        client.monitor("inproc://nothing", 0).unwrap();
+        ended
+    }
+
+    #[test]
+    fn nobody_is_let_in_when_nobody_answers() {
+        // What libzmq does by itself, and what it is told to do.
+        assert_eq!(end_of_handshake(false), HANDSHAKE_SUCCEEDED);
+        assert_ne!(end_of_handshake(true), HANDSHAKE_SUCCEEDED);
     }
 }

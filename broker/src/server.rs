@@ -15,17 +15,19 @@ use majordomo_protocol::{
 };
 
 use crate::config::Config;
-use crate::engine::{Action, Caller, Engine, Event, Fault, Note, Settings};
+use crate::engine::{Action, Caller, Engine, Event, Fault, Identity, Note, Settings};
 use crate::frame::Frame;
 use crate::hearing::event;
 use crate::ipc_file::{self, IpcFile};
 use crate::journal::Journal;
 use crate::outbox::{Contents, Outbox, Parcel, Recipient, task_of};
 use crate::router::{Received, Refused, Router};
+use crate::security::{Credentials, Mechanism};
 use crate::stats::Counters;
 use crate::trace;
 
 pub use crate::ipc_file::PrepareError;
+pub use crate::security::SecurityError;
 pub use crate::stop::StopHandle;
 
 /// With so many records in the outbox they are sent before more is read.
@@ -36,6 +38,8 @@ pub struct Server {
     /// Before the socket, so that no peer finds a file that nobody serves.
     _ipc_files: Vec<IpcFile>,
     router: Router,
+    /// How many handshakes the engine has been told of.
+    handshakes_refused: u64,
     outbox: Outbox,
     engine: Engine<Body<Frame>>,
     journal: Journal,
@@ -67,6 +71,13 @@ pub enum ServerError {
     /// was started.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
+    /// Peers cannot be authenticated as the configuration says. Nothing was started.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    /// The thread that authenticates peers has failed: a fault of this program. Nobody new
+    /// would be let in.
+    #[error("the thread that authenticates has ended")]
+    AuthenticatorEnded,
     /// libzmq refused to work: a fault of the machine (no descriptors, no memory) or
     /// of this program.
     #[error("the broker's socket failed")]
@@ -100,23 +111,31 @@ impl Server {
     ///
     /// As [`Server::bind`].
     pub fn bind_in(context: &zmq::Context, config: &Config) -> Result<Self, ServerError> {
-        let mut router = Router::open(context, config)?;
+        let Credentials { secret_key, rights } = Credentials::load(config)?;
+        let mut router = Router::open(context, config, rights)?;
         let mut endpoints = Vec::new();
         let mut ipc_files = Vec::new();
-        for endpoint in config.bind() {
+        let open = config.bind().iter().map(|endpoint| (endpoint, Mechanism::Null));
+        let curve = secret_key.iter().flat_map(|key| {
+            config.bind_curve().iter().map(move |endpoint| (endpoint, Mechanism::Curve(key)))
+        });
+        let plain = config.bind_plain().iter().map(|endpoint| (endpoint, Mechanism::Plain));
+        for (endpoint, mechanism) in open.chain(curve).chain(plain) {
             ipc_file::prepare(endpoint)?;
             let failed = |source| match source {
                 zmq::Error::EADDRINUSE => PrepareError::InUse { endpoint: endpoint.clone() }.into(),
                 source => ServerError::Bind { endpoint: endpoint.clone(), source },
             };
-            endpoints.push(router.bind(endpoint).map_err(failed)?);
+            endpoints.push(router.bind(endpoint, mechanism).map_err(failed)?);
             ipc_files.extend(endpoint.ipc_path().and_then(IpcFile::bound));
+            ipc_file::protect(endpoint, config.ipc_mode())?;
         }
         let (stop, stop_requests) = StopHandle::new().map_err(ServerError::Pipe)?;
         let now = now();
         Ok(Server {
             _ipc_files: ipc_files,
             router,
+            handshakes_refused: 0,
             outbox: Outbox::default(),
             engine: Engine::new(settings(config), now),
             journal: Journal::default(),
@@ -141,6 +160,16 @@ impl Server {
         self.stop.clone()
     }
 
+    /// Makes SIGHUP read the rights file again, as long as the process lives. Does nothing
+    /// if nobody is authenticated.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no descriptor left, or refuses to handle the signal.
+    pub fn reload_on_signal(&mut self) -> io::Result<()> {
+        self.router.authenticator().map_or(Ok(()), |asked| asked.reload_on_signal())
+    }
+
     /// Serves until told to stop, on this thread, and gives the final counters.
     ///
     /// # Errors
@@ -156,6 +185,7 @@ impl Server {
             }
             let now = now();
             self.read_stop_requests(now)?;
+            self.read_news(now)?;
             caught_up = self.read(now)?;
             if caught_up {
                 self.caught_up_at = now;
@@ -184,11 +214,15 @@ impl Server {
             Some(deadline) => ms_until(deadline),
             None => -1,
         };
+        let stop = self.stop_requests.as_raw_fd();
+        let news = self.router.authenticator().map(|asked| asked.wake().as_raw_fd());
         let mut items = [
             self.router.socket().as_poll_item(zmq::POLLIN),
-            zmq::PollItem::from_fd(self.stop_requests.as_raw_fd(), zmq::POLLIN),
+            zmq::PollItem::from_fd(stop, zmq::POLLIN),
+            zmq::PollItem::from_fd(news.unwrap_or(stop), zmq::POLLIN),
         ];
-        match zmq::poll(&mut items, timeout_ms) {
+        let count = if news.is_some() { 3 } else { 2 };
+        match zmq::poll(&mut items[..count], timeout_ms) {
             Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -206,23 +240,50 @@ impl Server {
                 log::info!("stopping");
                 Event::Stop
             };
-            self.handle(event, now)?;
+            self.handle(Identity::OPEN, event, now)?;
         }
         Ok(())
+    }
+
+    /// Tells the engine of new rights and of peers that were refused.
+    fn read_news(&mut self, now: Instant) -> Result<(), ServerError> {
+        let Some(authenticator) = self.router.authenticator() else { return Ok(()) };
+        let (rights, refused) = authenticator.news()?;
+        let handshakes = refused - self.handshakes_refused;
+        self.handshakes_refused = refused;
+        if handshakes > 0 {
+            self.engine.handle(Event::Unauthenticated { handshakes }, now);
+        }
+        match rights {
+            Some(rights) => self.handle(Identity::OPEN, Event::Rights(rights), now),
+            None => Ok(()),
+        }
     }
 
     /// Reads at most `drain_max` messages. True when none is left.
     fn read(&mut self, now: Instant) -> Result<bool, ServerError> {
         for _ in 0..self.drain_max {
-            let Some(Received { peer, frames }) = self.router.receive()? else { return Ok(true) };
+            let Some(Received { peer, identity, frames }) = self.router.receive()? else {
+                return Ok(true);
+            };
+            if !self.engine.knows(identity) {
+                // It was let in a moment ago, and its rights come from the same thread.
+                self.read_news(now)?;
+            }
+            if self.engine.is_deaf_to(identity, now) {
+                continue;
+            }
             match frames {
                 Ok(frames) => {
                     trace::received(&peer, frames.as_slice());
                     for message in Message::decode(frames) {
                         match message {
-                            Ok(message) => self.handle(event(peer.clone(), message), now)?,
+                            Ok(message) => {
+                                self.handle(identity, event(peer.clone(), message), now)?;
+                            }
                             Err(error) => {
-                                self.invalid(&peer, Fault::Malformed, Some(error), now)?
+                                let fault = (Fault::Malformed, Some(error));
+                                self.invalid(&peer, identity, fault, now)?;
                             }
                         }
                         // One message may hold millions of records.
@@ -231,7 +292,7 @@ impl Server {
                         }
                     }
                 }
-                Err(fault) => self.invalid(&peer, fault, None, now)?,
+                Err(fault) => self.invalid(&peer, identity, (fault, None), now)?,
             }
         }
         Ok(false)
@@ -240,18 +301,23 @@ impl Server {
     fn invalid(
         &mut self,
         peer: &PeerId,
-        fault: Fault,
-        error: Option<DecodeError>,
+        identity: Identity,
+        (fault, error): (Fault, Option<DecodeError>),
         now: Instant,
     ) -> Result<(), ServerError> {
         self.journal.invalid(peer, fault, error, now);
-        self.handle(Event::Invalid { peer: peer.clone(), fault }, now)
+        self.handle(identity, Event::Invalid { peer: peer.clone(), fault }, now)
     }
 
     /// Tells the engine what happened, and does at once what it wants done: it must know
     /// that a part of a reply could not be sent before it hears of the next one.
-    fn handle(&mut self, event: Event<Body<Frame>>, now: Instant) -> Result<(), ServerError> {
-        self.engine.handle(event, now);
+    fn handle(
+        &mut self,
+        identity: Identity,
+        event: Event<Body<Frame>>,
+        now: Instant,
+    ) -> Result<(), ServerError> {
+        self.engine.handle_from(identity, event, now);
         self.act(now)
     }
 

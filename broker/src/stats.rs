@@ -49,6 +49,14 @@ counters! {
     requests_dropped_services_idle_max,
     /// Requests dropped: `clients_max` reached.
     requests_dropped_clients_max,
+    /// Requests dropped: `requests_per_identity_max` reached.
+    requests_dropped_requests_per_identity_max,
+    /// Requests dropped: `peers_per_identity_max` reached.
+    requests_dropped_peers_per_identity_max,
+    /// Requests dropped: their client may not, or no longer, call their service.
+    requests_dropped_forbidden,
+    /// Requests dropped: requests of another's key are under way on a connection of the same name.
+    requests_dropped_other_identity,
     /// Requests dropped: no worker is registered for their service, and they were not to wait.
     requests_dropped_no_worker,
     /// Requests dropped: not started in the time that their client gave.
@@ -81,6 +89,8 @@ counters! {
     replies_unsent,
     /// Requests to the broker's own services.
     mmi_requests,
+    /// Requests for the state of the broker, of peers that are no operators.
+    mmi_requests_forbidden,
     /// Workers that registered.
     workers_registered,
     /// Workers that said DRAIN, and left when they had finished what they had.
@@ -95,12 +105,18 @@ counters! {
     workers_unexpected,
     /// Workers disconnected: they sent an invalid message.
     workers_invalid,
+    /// Workers disconnected: their right to serve was withdrawn.
+    workers_forbidden,
     /// Workers disconnected: the broker was shutting down.
     workers_stopping,
     /// Peers told to DISCONNECT: they spoke as workers without being registered.
     workers_refused_unregistered,
     /// Peers told to DISCONNECT: they asked for one of the broker's own services.
     workers_refused_reserved_service,
+    /// Peers told to DISCONNECT: they may not serve the service they asked for.
+    workers_refused_forbidden,
+    /// Peers told to DISCONNECT: `peers_per_identity_max` reached.
+    workers_refused_peers_per_identity_max,
     /// Peers told to DISCONNECT: their READY offered no place, or a liveness of 1.
     workers_refused_offer,
     /// Peers told to DISCONNECT: the metadata of their READY over `worker_metadata_bytes_max`.
@@ -119,6 +135,18 @@ counters! {
     messages_frames_max,
     /// Messages dropped: more bytes than `message_bytes_max`.
     messages_message_bytes_max,
+    /// Messages dropped: their peer is authenticated and gave its connection a name of its own.
+    messages_routing_id,
+    /// Heartbeats of clients that were not answered: their key was removed.
+    messages_forbidden,
+    /// Messages not read: their peer sent too many invalid ones (`invalid_max`).
+    messages_cut_off,
+    /// How often a key or user was cut off for too many invalid messages.
+    identities_cut_off,
+    /// Connections that had a worker's name but another's key; the worker was given up.
+    peers_displaced,
+    /// Handshakes refused: a key, user or password that the rights file does not have.
+    handshakes_refused,
 }
 
 impl Counters {
@@ -142,6 +170,10 @@ impl Counters {
             Dropped::TimedOut => &mut self.requests_dropped_timed_out,
             Dropped::Cancelled => &mut self.requests_dropped_cancelled,
             Dropped::Once => &mut self.requests_dropped_once,
+            Dropped::RequestsPerIdentityMax => &mut self.requests_dropped_requests_per_identity_max,
+            Dropped::PeersPerIdentityMax => &mut self.requests_dropped_peers_per_identity_max,
+            Dropped::Forbidden => &mut self.requests_dropped_forbidden,
+            Dropped::OtherIdentity => &mut self.requests_dropped_other_identity,
             Dropped::Expired => &mut self.requests_dropped_expired,
             Dropped::AttemptsMax => &mut self.requests_dropped_attempts_max,
             Dropped::PartialSent => &mut self.requests_dropped_partial_sent,
@@ -160,6 +192,7 @@ impl Counters {
             Gone::Unexpected => &mut self.workers_unexpected,
             Gone::Invalid => &mut self.workers_invalid,
             Gone::Drained => &mut self.workers_drained,
+            Gone::Forbidden => &mut self.workers_forbidden,
             Gone::Stopping => &mut self.workers_stopping,
         }
     }
@@ -169,6 +202,8 @@ impl Counters {
         match reason {
             RefusedWorker::Unregistered => &mut self.workers_refused_unregistered,
             RefusedWorker::ReservedService => &mut self.workers_refused_reserved_service,
+            RefusedWorker::Forbidden => &mut self.workers_refused_forbidden,
+            RefusedWorker::PeersPerIdentityMax => &mut self.workers_refused_peers_per_identity_max,
             RefusedWorker::Offer => &mut self.workers_refused_offer,
             RefusedWorker::Metadata { .. } => &mut self.workers_refused_metadata,
             RefusedWorker::BytesMax => &mut self.workers_refused_bytes_max,
@@ -184,6 +219,7 @@ impl Counters {
             Fault::Malformed => &mut self.messages_malformed,
             Fault::FramesMax => &mut self.messages_frames_max,
             Fault::MessageBytesMax => &mut self.messages_message_bytes_max,
+            Fault::RoutingId => &mut self.messages_routing_id,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use majordomo_broker::args::{self, Command};
@@ -74,9 +74,14 @@ fn companions(key: &Key, number: u64) -> Vec<(&'static str, u64)> {
 fn all_changed() -> Vec<(&'static Key, String)> {
     let changed = |key: &Key| match key.name() {
         "bind" => r#"["ipc:///tmp/m", "tcp://[::1]:*"]"#.to_owned(),
+        "bind_curve" => r#"["tcp://127.0.0.1:1"]"#.to_owned(),
+        "bind_plain" => r#"["tcp://127.0.0.1:2", "ipc:///tmp/p"]"#.to_owned(),
+        "ipc_mode" => r#""0660""#.to_owned(),
+        "curve_secret_key_file" => r#""/etc/majordomo/broker.key""#.to_owned(),
+        "rights_file" => r#""/etc/majordomo/rights.toml""#.to_owned(),
         "log" => r#""warn,majordomo_broker::server=debug""#.to_owned(),
         "log_format" => r#""json""#.to_owned(),
-        "trace" | "error_replies" => "true".to_owned(),
+        "trace" | "error_replies" | "allow_insecure" => "true".to_owned(),
         _ => (key.default().as_integer().expect("a number") + 1).to_string(),
     };
     KEYS.iter().map(|key| (key, changed(key))).collect()
@@ -124,6 +129,12 @@ fn every_key_has_a_method_that_gives_its_value() {
     let config =
         config.set("requests_max", 3_000).set("bytes_max", 3_001).set("services_max", 3_002);
     let config = config
+        .set("bind_curve", vec!["tcp://*:1"])
+        .set("bind_plain", vec!["tcp://*:2"])
+        .set("ipc_mode", "660")
+        .set("curve_secret_key_file", "broker.key")
+        .set("rights_file", "rights.toml")
+        .set("allow_insecure", true)
         .bind("inproc://a")
         .bind("inproc://b")
         .set("log", "debug")
@@ -137,6 +148,17 @@ fn every_key_has_a_method_that_gives_its_value() {
     assert_eq!(*config.prefetch().default(), 64);
 
     assert_eq!(config.bind(), ["inproc://a", "inproc://b"].map(|e| e.parse().expect("good")));
+    assert_eq!(config.bind_curve(), ["tcp://*:1".parse().expect("good")]);
+    assert_eq!(config.bind_plain(), ["tcp://*:2".parse().expect("good")]);
+    assert_eq!(config.ipc_mode(), Some(0o660));
+    assert_eq!(config.curve_secret_key_file(), Some(Path::new("broker.key")));
+    assert_eq!(config.rights_file(), Some(Path::new("rights.toml")));
+    assert!(config.allow_insecure() && config.is_secured());
+    assert_eq!(config.handshake(), ms("handshake_ms"));
+    assert_eq!(config.peers_per_identity_max(), place("peers_per_identity_max"));
+    assert_eq!(config.requests_per_identity_max(), place("requests_per_identity_max"));
+    assert_eq!(config.invalid_max() as usize, place("invalid_max"));
+    assert_eq!(config.invalid_recovery(), ms("invalid_recovery_ms"));
     assert_eq!(config.backlog() as usize, place("backlog"));
     assert_eq!(config.heartbeat_interval(), ms("heartbeat_interval_ms"));
     assert_eq!(config.heartbeat_liveness(), 100);
@@ -179,8 +201,14 @@ fn every_key_can_come_from_file_environment_and_flag() {
             Ok(number) => companions(key, number),
             Err(_) => Vec::new(),
         };
-        let extra: String =
+        let mut extra: String =
             extra.iter().map(|(name, number)| format!("\n{name} = {number}")).collect();
+        extra += match key.name() {
+            "bind_curve" => "\ncurve_secret_key_file = \"k\"\nrights_file = \"r\"",
+            "bind_plain" => "\nrights_file = \"r\"",
+            "rights_file" => "\nbind_plain = [\"ipc://p\"]",
+            _ => "",
+        };
         let file = scratch(key.name());
         let path = file.to_str().expect("UTF-8");
 
@@ -332,6 +360,7 @@ fn contradictions_name_both_keys_values_and_places() {
     assert_eq!(
         bounded,
         [
+            ("requests_per_identity_max", "requests_max"),
             ("heartbeat_interval_min_ms", "heartbeat_interval_max_ms"),
             ("requests_per_service_max", "requests_max"),
             ("requests_per_client_max", "requests_max"),
@@ -500,8 +529,8 @@ fn trace_is_a_switch_that_can_be_turned_off_again() {
 
 #[test]
 fn check_config_says_a_line() {
-    let text = printed(&["--check-config", "--bind", "tcp://*:0", "--bind", "inproc://b"], &[]);
-    assert_eq!(text, "configuration ok, binds tcp://*:*, inproc://b\n");
+    let flags = ["--check-config", "--bind", "tcp://127.0.0.1:0", "--bind", "inproc://b"];
+    assert_eq!(printed(&flags, &[]), "configuration ok, binds tcp://127.0.0.1:*, inproc://b\n");
     check_process(
         &["--check-config", "--io-threads", "0"],
         &[],
@@ -614,4 +643,50 @@ fn a_program_sets_values_and_hears_of_its_faults() {
     );
     let twice = fault(Config::builder().bind("inproc://a").bind("inproc://a"));
     assert!(twice.contains("none twice"), "{twice}");
+}
+
+#[test]
+fn the_keys_of_security_go_together_or_are_refused() {
+    let at = "broker.toml:1: ";
+    check(
+        "bind = [\"tcp://0.0.0.0:1\"]",
+        &format!(
+            "{at}bind: tcp://0.0.0.0:1 can be reached from other machines without \
+             authentication: give it to bind_curve, bind 127.0.0.1 or ipc, or set \
+             allow_insecure = true"
+        ),
+    );
+    check("bind = [\"tcp://0.0.0.0:1\"]\nallow_insecure = true", "ok");
+    check(
+        "bind_curve = [\"tcp://*:1\"]",
+        "default: curve_secret_key_file: is needed to listen on tcp://*:1",
+    );
+    check(
+        "bind_curve = [\"tcp://*:1\"]\ncurve_secret_key_file = \"k\"",
+        "default: rights_file: is needed to listen on tcp://*:1",
+    );
+    check("bind_plain = [\"ipc://x\"]", "default: rights_file: is needed to listen on ipc://x");
+    check("bind_plain = [\"ipc://x\"]\nrights_file = \"r\"", "ok");
+    check(
+        "rights_file = \"r\"",
+        &format!(
+            "{at}rights_file: has no effect without bind_curve or bind_plain: whoever connects \
+             to an endpoint of bind may do everything"
+        ),
+    );
+    check(
+        "bind = [\"ipc://x\"]\nbind_plain = [\"ipc://x\"]\nrights_file = \"r\"",
+        &format!("{at}bind: ipc://x is given with two mechanisms"),
+    );
+    check(
+        "bind_plain = [\"inproc://x\"]\nrights_file = \"r\"",
+        "default: bind_curve: inproc://x: inproc has no handshake, use bind",
+    );
+    check(
+        "ipc_mode = \"rw\"",
+        &format!("{at}ipc_mode = \"rw\": expected an octal file mode such as 0660, or nothing"),
+    );
+    // The default of bind is not for a broker that says where it listens.
+    let curve = ["--bind-plain=ipc://x", "--rights-file=r"];
+    assert!(run(&curve, &NO_ENVIRONMENT).bind().is_empty());
 }

@@ -156,6 +156,8 @@ impl Account {
                 }
             }
             Event::Invalid { .. }
+            | Event::Rights(_)
+            | Event::Unauthenticated { .. }
             | Event::ClientUnreachable { .. }
             | Event::Stop
             | Event::StopNow => {}

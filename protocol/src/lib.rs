@@ -60,6 +60,7 @@ mod endpoint;
 mod error;
 mod frames;
 mod header;
+mod key;
 mod message;
 mod metadata;
 pub mod mmi;
@@ -77,6 +78,7 @@ pub use endpoint::{
 };
 pub use error::{DecodeError, Excerpt, Expected, Found, Inexpressible};
 pub use frames::{Frame, Frames, dump};
+pub use key::{InvalidKey, InvalidKeyFile, KEY_BYTES, KEY_CHARS, KeyFile, PublicKey, SecretKey};
 pub use message::{Message, Messages};
 pub use metadata::{Metadata, MetadataTooLarge};
 pub use names::{

@@ -70,10 +70,10 @@ fn version() {
 #[test]
 fn check_config() {
     let directory = tempfile::tempdir().expect("a directory");
-    let good = file(directory.path(), "bind = [\"tcp://*:5555\", \"ipc:///run/majordomo\"]\n");
+    let good = file(directory.path(), "bind = [\"tcp://[::1]:5555\", \"ipc:///run/majordomo\"]\n");
     succeeds(
         &run(["--config", &good, "--check-config"]),
-        "configuration ok, binds tcp://*:5555, ipc:///run/majordomo\n",
+        "configuration ok, binds tcp://[::1]:5555, ipc:///run/majordomo\n",
     );
     let bad = file(directory.path(), "\nheartbeat_interval_ms = 5\n");
     is_refused(

@@ -36,6 +36,8 @@ mod proxy;
 mod python;
 /// Our own client and workers of MDP/1.0.
 mod sdks;
+/// Keys, rights, and those who have neither.
+mod security;
 /// Signals, and what is left behind.
 mod shutdown;
 /// A broker without disk or descriptors.

@@ -11,11 +11,15 @@ A client makes one call for each BODY and prints its answers, one JSON list a li
 list of messages, each a list [command, frame...]. A comma in BODY separates frames.
 KIND is one of: req, req-correlate, dealer-0.1, dealer-0.2.
 
+The environment says who they are, if they say so: MAJORDOMO_CURVE has the keys SERVER
+PUBLIC SECRET in Z85, MAJORDOMO_PLAIN has USER PASSWORD.
+
 Everything is checked on the way: a message that is not what the tables say ends the
 program with a message and exit code 1.
 """
 
 import json
+import os
 import signal
 import sys
 
@@ -27,6 +31,19 @@ LIMIT_MS = 30_000
 def expect(condition, what, message):
     if not condition:
         sys.exit(f"{what}: {message!r}")
+
+
+def secure(socket):
+    """Has a socket say who it is."""
+    if "MAJORDOMO_CURVE" in os.environ:
+        server, public, secret = os.environ["MAJORDOMO_CURVE"].split()
+        socket.curve_serverkey = server.encode()
+        socket.curve_publickey = public.encode()
+        socket.curve_secretkey = secret.encode()
+    if "MAJORDOMO_PLAIN" in os.environ:
+        user, password = os.environ["MAJORDOMO_PLAIN"].split()
+        socket.plain_username = user.encode()
+        socket.plain_password = password.encode()
 
 
 class Worker:
@@ -55,6 +72,7 @@ class Worker:
         if self.socket is not None:
             self.socket.close(linger=0)
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
+        secure(self.socket)
         self.socket.linger = 1_000
         self.socket.connect(self.endpoint)
         self.send(self.ready, self.service)
@@ -100,6 +118,7 @@ class Client:
         self.kind, self.service = kind, service
         dealer = kind.startswith("dealer")
         self.socket = zmq.Context.instance().socket(zmq.DEALER if dealer else zmq.REQ)
+        secure(self.socket)
         if kind == "req-correlate":
             self.socket.setsockopt(zmq.REQ_CORRELATE, 1)
             self.socket.setsockopt(zmq.REQ_RELAXED, 1)

@@ -44,6 +44,18 @@ impl RawPeer {
         peer.connected(endpoint)
     }
 
+    /// As [`RawPeer::dealer`], with something more set before it connects.
+    ///
+    /// # Panics
+    ///
+    /// As [`RawPeer::dealer`].
+    pub fn dealer_with(endpoint: &str, set: impl FnOnce(&zmq::Socket)) -> Self {
+        let peer = RawPeer::unconnected(&CONTEXT, zmq::DEALER);
+        peer.socket.set_sndhwm(0).expect("a send limit");
+        set(&peer.socket);
+        peer.connected(endpoint)
+    }
+
     /// A REQ socket: it adds and removes the empty frame of MDP/0.1 itself.
     ///
     /// # Panics

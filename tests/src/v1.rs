@@ -31,7 +31,11 @@ struct Records {
 
 impl Records {
     fn connect(endpoint: &str, magic: &'static [u8; 6]) -> Self {
-        Records { peer: RawPeer::dealer(endpoint), magic, inbox: VecDeque::new(), messages: 0 }
+        Records::of(RawPeer::dealer(endpoint), magic)
+    }
+
+    fn of(peer: RawPeer, magic: &'static [u8; 6]) -> Self {
+        Records { peer, magic, inbox: VecDeque::new(), messages: 0 }
     }
 
     fn send<'a>(&self, records: impl IntoIterator<Item = &'a Record>) {
@@ -70,6 +74,11 @@ impl RawClient {
     /// Connects; says nothing yet.
     pub fn connect(endpoint: &str) -> Self {
         RawClient(Records::connect(endpoint, CLIENT))
+    }
+
+    /// A client on this socket.
+    pub fn of(peer: RawPeer) -> Self {
+        RawClient(Records::of(peer, CLIENT))
     }
 
     /// Its socket.
@@ -249,6 +258,11 @@ impl RawWorker {
     /// Connects; says nothing yet.
     pub fn connect(endpoint: &str) -> Self {
         RawWorker { records: Records::connect(endpoint, WORKER), heartbeats: 0 }
+    }
+
+    /// A worker on this socket; says nothing yet.
+    pub fn of(peer: RawPeer) -> Self {
+        RawWorker { records: Records::of(peer, WORKER), heartbeats: 0 }
     }
 
     /// Its socket.

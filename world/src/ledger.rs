@@ -200,7 +200,7 @@ impl Ledger {
             }
             Event::ClientUnreachable { client, parts, .. } => self.parts_lost(client, parts),
             Event::Stop | Event::StopNow => self.stopping = true,
-            Event::Invalid { .. } => {}
+            Event::Invalid { .. } | Event::Rights(_) | Event::Unauthenticated { .. } => {}
         }
     }
 
@@ -269,6 +269,8 @@ impl Ledger {
             Note::Late => self.resumed = Some(self.now),
             Note::RequestAnswered { .. }
             | Note::WorkerRefused { .. }
+            | Note::Forbidden { .. }
+            | Note::CutOff { .. }
             | Note::ReplyUnsent { .. } => {}
         }
     }

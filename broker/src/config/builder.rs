@@ -180,7 +180,15 @@ impl ConfigBuilder {
                 });
             }
         }
-        self.error.map_or(Ok(self.config), Err)
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let origins = &self.origins;
+        let origin = |key| origins.get(key).cloned().unwrap_or(Origin::Default);
+        match self.config.check_security(!origins.contains_key("bind")) {
+            Ok(()) => Ok(self.config),
+            Err(refused) => Err(refused.into_error(origin)),
+        }
     }
 
     fn put(&mut self, name: &str, value: &Value, origin: Origin) {

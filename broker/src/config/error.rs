@@ -108,6 +108,17 @@ pub enum ConfigError {
         /// Where that stands.
         bound_origin: Origin,
     },
+    /// The keys of security do not go together, or an endpoint is open to other machines.
+    /// Do as the reason says.
+    #[error("{origin}: {key}: {reason}")]
+    Insecure {
+        /// Where the key stands.
+        origin: Origin,
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A file cannot be read. Correct its path or its rights.
     #[error("{}: cannot read the configuration file", path.display())]
     Unreadable {

@@ -105,6 +105,7 @@ impl Key {
             }
             Kind::Switch { .. } => "true or false".to_owned(),
             Kind::Text { rule, .. } => (*rule).to_owned(),
+            Kind::Endpoints { default: [], .. } => "a list of endpoints, none twice".to_owned(),
             Kind::Endpoints { .. } => "a list of endpoints, one or more, none twice".to_owned(),
         }
     }
@@ -197,7 +198,8 @@ impl Key {
                     .map(|text| text?.parse().map_err(|error: InvalidEndpoint| error.to_string()))
                     .collect::<Result<_, String>>()?;
                 let distinct: BTreeSet<&Endpoint> = endpoints.iter().collect();
-                if endpoints.is_empty() || distinct.len() < endpoints.len() {
+                // Whether any is there at all is looked at when all keys are known.
+                if distinct.len() < endpoints.len() {
                     return Err(expected());
                 }
                 *field(config) = endpoints;
@@ -240,6 +242,7 @@ impl Key {
             }
             Kind::Switch { .. } => text.parse().map_or_else(|_| as_is(), Value::Boolean),
             Kind::Text { .. } => as_is(),
+            Kind::Endpoints { .. } if text.is_empty() => list(std::iter::empty()),
             Kind::Endpoints { .. } => list(text.split(',').map(str::trim)),
         }
     }

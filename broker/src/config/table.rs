@@ -9,6 +9,7 @@ use crate::engine::PREFETCH_MAX;
 use crate::logging;
 
 const ENDPOINTS: &str = "Endpoints";
+const SECURITY: &str = "Security";
 const HEARTBEATS: &str = "Heartbeats";
 const REQUESTS: &str = "Requests";
 const PEERS: &str = "Services and peers";
@@ -32,7 +33,24 @@ pub static KEYS: &[Key] = &[
         },
         about: "Endpoints to listen on: tcp://HOST:PORT, ipc://PATH or inproc://NAME.",
         reason: "Clients and workers share them. Port 0 or * lets the system choose; \
-                 tcp://*:5555 listens on all interfaces, without authentication.",
+                 Who connects here is not authenticated and may do everything, so a tcp \
+                 endpoint that other machines reach needs allow_insecure. Empty if bind_curve or \
+                 bind_plain is given and this is not.",
+    },
+    Key {
+        name: "bind_curve",
+        heading: ENDPOINTS,
+        kind: Kind::Endpoints { default: &[], field: |config| &mut config.bind_curve },
+        about: "Endpoints to listen on with CURVE: encrypted, and only for keys in rights_file.",
+        reason: "tcp or ipc. Needs curve_secret_key_file and rights_file.",
+    },
+    Key {
+        name: "bind_plain",
+        heading: ENDPOINTS,
+        kind: Kind::Endpoints { default: &[], field: |config| &mut config.bind_plain },
+        about: "Endpoints to listen on with PLAIN: only for users in rights_file.",
+        reason: "tcp or ipc. Nothing is encrypted, passwords neither: for closed networks. Needs \
+                 rights_file.",
     },
     Key {
         name: "backlog",
@@ -47,6 +65,119 @@ pub static KEYS: &[Key] = &[
         about: "Connections that may wait to be accepted, for each endpoint.",
         reason: "Beyond it connecting peers have to try again. The system may set a lower bound \
                  (net.core.somaxconn).",
+    },
+    Key {
+        name: "ipc_mode",
+        heading: ENDPOINTS,
+        kind: Kind::Text {
+            default: "",
+            rule: "an octal file mode such as 0660, or nothing",
+            accepts: |text| text.is_empty() || file_mode(text).is_some(),
+            field: |config| &mut config.ipc_mode,
+        },
+        about: "Mode of the files of ipc endpoints: who may connect there.",
+        reason: "Set right after binding; a directory closed to others protects it before, too. \
+                 Nothing leaves it to the umask.",
+    },
+    Key {
+        name: "curve_secret_key_file",
+        heading: SECURITY,
+        kind: Kind::Text {
+            default: "",
+            rule: "the path of a key file, or nothing",
+            accepts: |_| true,
+            field: |config| &mut config.curve_secret_key_file,
+        },
+        about: "The file with the broker's secret key, for bind_curve.",
+        reason: "Nobody but its owner and their group may read it. See docs/security.md.",
+    },
+    Key {
+        name: "rights_file",
+        heading: SECURITY,
+        kind: Kind::Text {
+            default: "",
+            rule: "the path of a TOML file, or nothing",
+            accepts: |_| true,
+            field: |config| &mut config.rights_file,
+        },
+        about: "The file that says which keys and users may connect, and what each may do.",
+        reason: "Read again when it has changed, and on SIGHUP; one with a fault leaves the old \
+                 rights in force. See docs/security.md.",
+    },
+    Key {
+        name: "allow_insecure",
+        heading: SECURITY,
+        kind: Kind::Switch { field: |config| &mut config.allow_insecure },
+        about: "Listen on tcp endpoints of bind that other machines reach, too.",
+        reason: "Whoever reaches them may do everything, and everybody on the way reads along. The \
+                 broker warns at the start.",
+    },
+    Key {
+        name: "handshake_ms",
+        heading: SECURITY,
+        kind: Kind::Number {
+            unit: "ms",
+            default: 10_000,
+            range: 100..=3_600_000,
+            at_most: None,
+            field: |config| &mut config.handshake_ms,
+        },
+        about: "Time in which a new connection must have shown who it is and what it speaks.",
+        reason: "After it the connection is closed, so that slow ones do not pile up.",
+    },
+    Key {
+        name: "peers_per_identity_max",
+        heading: SECURITY,
+        kind: Kind::Number {
+            unit: "peers",
+            default: 10_000,
+            range: 1..=10_000_000,
+            at_most: None,
+            field: |config| &mut config.peers_per_identity_max,
+        },
+        about: "Workers, and clients with a request under way, that one key or user may have.",
+        reason: "A request of a further one is dropped and counted, a further worker told to \
+                 DISCONNECT. Not for open endpoints.",
+    },
+    Key {
+        name: "requests_per_identity_max",
+        heading: SECURITY,
+        kind: Kind::Number {
+            unit: "requests",
+            default: 100_000,
+            range: 1..=100_000_000,
+            at_most: Some("requests_max"),
+            field: |config| &mut config.requests_per_identity_max,
+        },
+        about: "Requests that may wait or run for one key or user, whatever its connections.",
+        reason: "Further ones are dropped and counted. Not for open endpoints.",
+    },
+    Key {
+        name: "invalid_max",
+        heading: SECURITY,
+        kind: Kind::Number {
+            unit: "messages",
+            default: 100,
+            range: 1..=1_000_000,
+            at_most: None,
+            field: |config| &mut config.invalid_max,
+        },
+        about: "Invalid messages that one key or user may send in a row.",
+        reason: "With one more it is cut off: its workers are told to DISCONNECT, and nothing it \
+                 sends is read until half of them are forgiven. Not for open endpoints.",
+    },
+    Key {
+        name: "invalid_recovery_ms",
+        heading: SECURITY,
+        kind: Kind::Number {
+            unit: "ms",
+            default: 1_000,
+            range: 1..=3_600_000,
+            at_most: None,
+            field: |config| &mut config.invalid_recovery_ms,
+        },
+        about: "Time after which one invalid message is forgiven.",
+        reason: "One that comes more often than that, and goes on, is cut off in the end.",
     },
     Key {
         name: "heartbeat_interval_ms",
@@ -473,3 +604,9 @@ pub static KEYS: &[Key] = &[
         reason: "For finding out what a peer sends. Slow, and it shows what is in the bodies.",
     },
 ];
+
+/// The file mode that a text stands for.
+pub(super) fn file_mode(text: &str) -> Option<u32> {
+    let digits = (3..=4).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_digit());
+    u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777)
+}

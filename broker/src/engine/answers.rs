@@ -64,7 +64,7 @@ impl<B: Payload> Engine<B> {
     /// Keeps the answer to a request for those who ask again.
     pub(super) fn remember(&mut self, key: RequestKey, outcome: &Outcome<B>) {
         let request = &mut self.requests[key];
-        let Some(id) = request.caller.id else { return };
+        let Some(id) = request.caller.id.map(|id| (request.identity, id)) else { return };
         let settings = &self.settings;
         self.ids.forget_before(self.now.checked_sub(settings.answers_kept));
         let bytes = outcome.bytes();

@@ -5,6 +5,7 @@ use foldhash::HashMap;
 
 use super::deadline::Due;
 use super::request::{Reply, RequestState};
+use super::rights::Identity;
 use super::worker::Intake;
 use super::{Engine, Payload, Shutdown};
 
@@ -25,11 +26,10 @@ impl<B: Payload> Engine<B> {
         self.check_services();
         self.check_workers();
         self.check_requests();
-        self.ids.check(
-            self.requests
-                .iter()
-                .filter_map(|(key, request)| Some((request.caller.id?, key, request.answered))),
-        );
+        self.ids.check(self.requests.iter().filter_map(|(key, request)| {
+            let id = (request.identity, request.caller.id?);
+            Some((id, key, request.answered))
+        }));
         assert!(self.ids.answers() <= self.settings.answers_max);
         assert!(self.ids.bytes() <= self.settings.answers_bytes_max);
         assert!(self.dead.len() <= self.settings.dead_max);
@@ -102,9 +102,13 @@ impl<B: Payload> Engine<B> {
         let mut bytes: usize =
             self.workers.values().map(|worker| worker.metadata.as_bytes().len()).sum();
         let mut by_client = HashMap::default();
+        let mut by_identity = HashMap::default();
         for (key, request) in &self.requests {
             bytes += request.bytes;
             *by_client.entry(request.caller.peer.clone()).or_insert(0) += 1;
+            if request.identity != Identity::OPEN {
+                by_identity.entry(request.identity).or_insert((0, 0)).0 += 1;
+            }
             match request.state {
                 RequestState::Waiting { expires, .. } => {
                     (waiting, due) = (waiting + 1, due + 1);
@@ -133,7 +137,15 @@ impl<B: Payload> Engine<B> {
             }
         }
         assert_eq!(bytes, self.bytes, "bytes held");
-        assert_eq!(by_client, self.clients, "requests by client");
+        let clients = self.clients.iter().map(|(peer, client)| (peer.clone(), client.requests));
+        assert_eq!(by_client, clients.collect(), "requests by client");
+        let clients = self.clients.values().map(|client| client.identity);
+        let workers = self.workers.values().map(|worker| worker.identity);
+        for identity in clients.chain(workers).filter(|identity| *identity != Identity::OPEN) {
+            by_identity.entry(identity).or_insert((0, 0)).1 += 1;
+        }
+        self.identities.check(&by_identity);
+        assert!(self.displaced.iter().all(|peer| self.clients.contains_key(peer)));
         assert_eq!(self.deadlines.len(), due, "deadlines");
         assert!(self.turns.len() <= waiting);
     }

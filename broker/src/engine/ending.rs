@@ -7,7 +7,7 @@ use super::answers::Outcome;
 use super::request::{Answer, Redelivery, Reply, Request, RequestKey, RequestState};
 use super::requests::Place;
 use super::shutdown::Shutdown;
-use super::{Action, Caller, Dropped, Engine, Note, Payload};
+use super::{Act, Action, Caller, Client, Dropped, Engine, Note, Payload};
 
 impl<B: Payload> Engine<B> {
     /// A request lost its worker: it waits again, before all others, or ends.
@@ -109,22 +109,53 @@ impl<B: Payload> Engine<B> {
         self.note(Note::RequestDropped { client, service, request: None, reason });
     }
 
+    /// Answers a request that its client has no right to.
+    pub(super) fn forbid(
+        &mut self,
+        caller: &Caller<B>,
+        service: ServiceName,
+        answer: Answer,
+        reason: Dropped,
+    ) {
+        *self.counters.dropped(reason) += 1;
+        self.answer(caller, &service, answer, dropped_outcome(reason, false));
+        let act = match reason {
+            Dropped::Forbidden => Act::Call(service),
+            _ => Act::Displace,
+        };
+        self.note_forbidden(&caller.peer, act);
+    }
+
     /// Takes a request, which is in no queue, out of the tables.
     pub(super) fn forget_request(&mut self, key: RequestKey) -> Option<Request<B>> {
         let request = self.requests.remove(key)?;
         self.bytes -= request.bytes;
         if let Some(id) = request.caller.id {
-            self.ids.end(id, request.answered);
+            self.ids.end((request.identity, id), request.answered);
         }
+        self.identities.request_went(request.identity);
         self.count_client_down(&request.caller.peer);
         Some(request)
     }
 
+    /// Whoever spoke last has one more request on this connection.
+    pub(super) fn count_client_up(&mut self, client: &PeerId) {
+        let new = Client { requests: 0, identity: self.sender };
+        let entry = self.clients.entry(client.clone()).or_insert(new);
+        entry.requests += 1;
+        if entry.requests == 1 {
+            self.identities.peer_came(self.sender);
+        }
+    }
+
     pub(super) fn count_client_down(&mut self, client: &PeerId) {
-        if let Some(requests) = self.clients.get_mut(client) {
-            *requests -= 1;
-            if *requests == 0 {
-                self.clients.remove(client);
+        let Some(entry) = self.clients.get_mut(client) else { return };
+        entry.requests -= 1;
+        if entry.requests == 0 {
+            self.identities.peer_went(entry.identity);
+            self.clients.remove(client);
+            if !self.displaced.is_empty() {
+                self.displaced.remove(client);
             }
         }
     }

@@ -3,9 +3,13 @@
 //! A new feature begins here, with a new variant; the compiler then lists what is
 //! left to do.
 
+use std::sync::Arc;
+
 use majordomo_protocol::{
     Answered, Body, ClientAddress, PeerId, RequestId, ServiceName, Version, client, code, worker,
 };
+
+use super::rights::Rights;
 
 /// What a request or a reply carries, as far as the engine is concerned: it can be
 /// counted, kept and passed on, and never read.
@@ -117,6 +121,13 @@ pub enum Event<B> {
         /// The task ids of the PARTIALs among them: replies that have a gap now.
         parts: Vec<ClientAddress>,
     },
+    /// Who may do what has changed, or is said for the first time.
+    Rights(Arc<Rights>),
+    /// Peers were refused before they could say anything.
+    Unauthenticated {
+        /// How many times, since this was told last.
+        handshakes: u64,
+    },
     /// Shut down: take nothing new, let running requests end within the time set.
     Stop,
     /// Shut down without waiting for anything.
@@ -144,6 +155,8 @@ pub enum Fault {
     FramesMax,
     /// It has more bytes than `message_bytes_max`.
     MessageBytesMax,
+    /// Its peer is authenticated, and gave its connection a name of its own.
+    RoutingId,
 }
 
 /// Something to do outside.
@@ -245,9 +258,36 @@ pub enum Note {
         /// The client's connection.
         client: PeerId,
     },
+    /// Somebody wanted to do what it may not.
+    Forbidden {
+        /// Its connection.
+        peer: PeerId,
+        /// Whose connection it is.
+        who: Arc<str>,
+        /// What it wanted.
+        act: Act,
+    },
+    /// Somebody sent too many invalid messages: nothing it says is heard for a time.
+    CutOff {
+        /// Who.
+        who: Arc<str>,
+    },
     /// The engine was not driven for longer than it asked for, so nobody's silence
     /// counts until the peers had time to be heard again.
     Late,
+}
+
+/// What a right is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Call this service.
+    Call(ServiceName),
+    /// Serve this service.
+    Serve(ServiceName),
+    /// Ask for the state of the broker.
+    Operate,
+    /// Speak on a connection of this name, which is another's.
+    Displace,
 }
 
 /// Why a worker is registered no longer.
@@ -266,6 +306,8 @@ pub enum Gone {
     Invalid,
     /// It said DRAIN, and has finished what it had.
     Drained,
+    /// It may not, or no longer, serve this service.
+    Forbidden,
     /// The broker shuts down.
     Stopping,
 }
@@ -276,6 +318,7 @@ impl Gone {
         match self {
             Gone::Stopping => code::STOPPING,
             Gone::Drained => 0,
+            Gone::Forbidden => code::FORBIDDEN,
             Gone::Silent => code::TIMED_OUT,
             _ => code::MALFORMED,
         }
@@ -290,6 +333,7 @@ impl Gone {
             Gone::Unexpected => "unexpected command",
             Gone::Invalid => "invalid message",
             Gone::Drained => "drained",
+            Gone::Forbidden => "it may no longer serve this service",
             Gone::Stopping => "the broker is stopping",
         }
     }
@@ -302,6 +346,10 @@ pub enum RefusedWorker {
     Unregistered,
     /// It asked for one of the broker's own services (RFC 8).
     ReservedService,
+    /// It may not serve this service.
+    Forbidden,
+    /// Its key has `peers_per_identity_max` workers and clients.
+    PeersPerIdentityMax,
     /// There are `workers_max` workers.
     WorkersMax,
     /// There are `services_max` services, and its own is not among them.
@@ -340,6 +388,14 @@ pub enum Dropped {
     ServicesIdleMax,
     /// `clients_max` clients have a request waiting or running.
     ClientsMax,
+    /// Its client's key has `requests_per_identity_max` requests waiting or running.
+    RequestsPerIdentityMax,
+    /// Its client's key has `peers_per_identity_max` workers and clients.
+    PeersPerIdentityMax,
+    /// Its client may not, or no longer, call this service.
+    Forbidden,
+    /// Requests of another's key are under way on a connection of the same name.
+    OtherIdentity,
     /// No worker was free for it within `request_expiry_ms`.
     Expired,
     /// No worker is registered for its service, and it is not to wait for one.
@@ -385,6 +441,12 @@ impl Dropped {
             Dropped::ServicesMax => (code::BUSY, "the broker knows too many services"),
             Dropped::ServicesIdleMax => (code::BUSY, "too many services wait for a worker"),
             Dropped::ClientsMax => (code::BUSY, "the broker serves too many clients"),
+            Dropped::RequestsPerIdentityMax => (code::BUSY, "too many requests of this key"),
+            Dropped::PeersPerIdentityMax => (code::BUSY, "too many connections of this key"),
+            Dropped::Forbidden => (code::FORBIDDEN, "this client may not call this service"),
+            Dropped::OtherIdentity => {
+                (code::FORBIDDEN, "requests of another are under way on this connection")
+            }
             Dropped::Expired => (code::NO_WORKER, "no worker was free in time"),
             Dropped::NoWorker => (code::NO_WORKER, "no worker is registered for the service"),
             Dropped::NotStarted => (code::NOT_STARTED, "no worker was free in the time given"),
@@ -407,11 +469,12 @@ impl RefusedWorker {
     pub(super) fn code(self) -> u16 {
         match self {
             RefusedWorker::Unregistered | RefusedWorker::Offer => code::MALFORMED,
-            RefusedWorker::ReservedService => code::FORBIDDEN,
+            RefusedWorker::ReservedService | RefusedWorker::Forbidden => code::FORBIDDEN,
             RefusedWorker::Metadata { .. } => code::TOO_LARGE,
-            RefusedWorker::WorkersMax | RefusedWorker::ServicesMax | RefusedWorker::BytesMax => {
-                code::BUSY
-            }
+            RefusedWorker::WorkersMax
+            | RefusedWorker::ServicesMax
+            | RefusedWorker::BytesMax
+            | RefusedWorker::PeersPerIdentityMax => code::BUSY,
             RefusedWorker::Stopping => code::STOPPING,
         }
     }
@@ -434,6 +497,8 @@ impl RefusedWorker {
             RefusedWorker::BytesMax => "bytes_max",
             RefusedWorker::Unregistered => "it spoke before READY",
             RefusedWorker::ReservedService => "mmi.* is the broker's own",
+            RefusedWorker::Forbidden => "it may not serve this service",
+            RefusedWorker::PeersPerIdentityMax => "peers_per_identity_max",
             RefusedWorker::WorkersMax => "workers_max",
             RefusedWorker::ServicesMax => "services_max",
             RefusedWorker::Offer => {

@@ -11,6 +11,11 @@ use majordomo_protocol::RequestId;
 use super::Payload;
 use super::answers::Outcome;
 use super::request::RequestKey;
+use super::rights::Identity;
+
+/// What a client calls its request, and whose client it is: nobody can join, repeat or
+/// cancel what another asked.
+pub(super) type AskedId = (Identity, RequestId);
 
 /// What is known of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +33,7 @@ pub(super) struct AnswerNumber(u64);
 /// An answer that may be asked for again.
 #[derive(Debug)]
 struct Kept<B> {
-    id: RequestId,
+    id: AskedId,
     at: Instant,
     /// `None` when no answer was wanted, or it cannot be repeated.
     outcome: Option<Outcome<B>>,
@@ -38,7 +43,7 @@ struct Kept<B> {
 /// All ids that mean something.
 #[derive(Debug)]
 pub(super) struct Ids<B> {
-    known: HashMap<RequestId, Known>,
+    known: HashMap<AskedId, Known>,
     /// Oldest first.
     kept: VecDeque<Kept<B>>,
     /// How many answers were forgotten: the number of the oldest that is kept.
@@ -54,18 +59,18 @@ impl<B> Default for Ids<B> {
 }
 
 impl<B: Payload> Ids<B> {
-    pub(super) fn get(&self, id: &RequestId) -> Option<Known> {
+    pub(super) fn get(&self, id: &AskedId) -> Option<Known> {
         self.known.get(id).copied()
     }
 
     /// A request begins that is called by this id.
-    pub(super) fn begin(&mut self, id: RequestId, key: RequestKey) {
+    pub(super) fn begin(&mut self, id: AskedId, key: RequestKey) {
         self.known.insert(id, Known::UnderWay(key));
     }
 
     /// The request of this id is gone. From now on the id stands for this answer, if it
     /// has one that is still kept.
-    pub(super) fn end(&mut self, id: RequestId, answered: Option<AnswerNumber>) {
+    pub(super) fn end(&mut self, id: AskedId, answered: Option<AnswerNumber>) {
         match answered.filter(|number| number.0 >= self.forgotten) {
             Some(number) => self.known.insert(id, Known::Answered(number)),
             None => self.known.remove(&id),
@@ -75,7 +80,7 @@ impl<B: Payload> Ids<B> {
     /// Keeps an answer, behind all others.
     pub(super) fn keep(
         &mut self,
-        id: RequestId,
+        id: AskedId,
         at: Instant,
         outcome: Option<Outcome<B>>,
     ) -> AnswerNumber {
@@ -129,7 +134,7 @@ impl<B: Payload> Ids<B> {
     /// their answers are kept already.
     pub(super) fn check(
         &self,
-        requests: impl Iterator<Item = (RequestId, RequestKey, Option<AnswerNumber>)>,
+        requests: impl Iterator<Item = (AskedId, RequestKey, Option<AnswerNumber>)>,
     ) {
         let (mut under_way, mut abandoned) = (0, 0);
         for (id, key, answered) in requests {
@@ -172,7 +177,7 @@ mod tests {
     fn several_answers_are_forgotten_at_once_but_not_what_runs_again() {
         #[expect(clippy::disallowed_methods, reason = "an Instant cannot be made from a number")]
         let now = Instant::now();
-        let id = |number| RequestId::new([number; 16]);
+        let id = |number| (Identity::OPEN, RequestId::new([number; 16]));
         let mut ids = Ids::<Text>::default();
         for number in 0..5 {
             ids.begin(id(number), RequestKey::default());

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use majordomo_protocol::mmi::{self, BrokerReport, ServiceReport, WorkerReport};
-use majordomo_protocol::{Metadata, ServiceName, mmi::WorkerState as Reported};
+use majordomo_protocol::{Metadata, Reason, ServiceName, code, mmi::WorkerState as Reported};
 
 use super::answers::Outcome;
 use super::request::Answer;
 use super::shutdown::Shutdown;
 use super::worker::{Intake, Worker};
-use super::{Caller, Engine, Payload, Question};
+use super::{Act, Caller, Engine, Payload, Question};
 
 /// A report reads every service and worker, so one is made at most this often and
 /// serves all who ask meanwhile.
@@ -52,9 +52,22 @@ impl<B: Payload> Engine<B> {
         }
         let body = match question {
             Question::Service(name) => {
-                let key = name.and_then(|name| self.services.key(&name));
+                let known = name.filter(|name| self.may_know(name));
+                let key = known.and_then(|name| self.services.key(&name));
                 let found = key.is_some_and(|key| self.services[key].workers > 0);
                 B::of_texts(&[if found { mmi::FOUND } else { mmi::NOT_FOUND }])
+            }
+            Question::Broker if !self.may_operate() => {
+                self.counters.mmi_requests_forbidden += 1;
+                self.note_forbidden(&caller.peer, Act::Operate);
+                let text = "only an operator may ask for the state of the broker".to_owned();
+                let reason = Reason { code: code::FORBIDDEN, text };
+                return self.answer(
+                    caller,
+                    service,
+                    answer,
+                    Outcome::Error { reason, details: None },
+                );
             }
             Question::Broker => self.cached_report(),
             Question::Unknown => B::of_texts(&[mmi::NOT_IMPLEMENTED]),

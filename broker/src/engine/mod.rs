@@ -20,11 +20,13 @@ mod deadline;
 mod ending;
 mod event;
 mod free;
+mod identities;
 mod ids;
 mod list;
 mod mmi;
 mod request;
 mod requests;
+mod rights;
 mod service;
 mod settings;
 mod shutdown;
@@ -33,25 +35,37 @@ mod worker;
 mod workers;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use majordomo_protocol::PeerId;
 use slotmap::SlotMap;
 
 use self::dead::Dead;
 use self::deadline::{Deadlines, Due};
 pub use self::event::{
-    Action, Caller, Dropped, Event, Fault, Gone, Note, Payload, Question, RefusedWorker,
+    Act, Action, Caller, Dropped, Event, Fault, Gone, Note, Payload, Question, RefusedWorker,
 };
+use self::identities::Identities;
 use self::ids::Ids;
 use self::request::{Answer, Request, RequestKey};
+pub use self::rights::{Grant, Identity, InvalidPattern, Limits, Rights, ServiceSet};
 use self::service::Services;
 pub use self::settings::{PREFETCH_MAX, Settings};
 use self::shutdown::Shutdown;
 use self::waiting::Turns;
 use self::worker::{Worker, WorkerKey};
 use crate::stats::Counters;
+
+/// A client that has requests under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Client {
+    /// How many; never 0.
+    requests: usize,
+    /// Whose connection it is.
+    identity: Identity,
+}
 
 /// The state of a broker, and its rules. See the [module](self).
 #[derive(Debug)]
@@ -70,8 +84,16 @@ pub struct Engine<B> {
     requests: SlotMap<RequestKey, Request<B>>,
     ids: Ids<B>,
     dead: Dead,
-    /// How many requests of each client wait or run, for it or abandoned; never 0.
-    clients: HashMap<PeerId, usize>,
+    /// Clients that have a request, waiting, running or abandoned.
+    clients: HashMap<PeerId, Client>,
+    /// Clients whose connection is another's now: nothing of theirs is to be answered.
+    displaced: HashSet<PeerId>,
+    /// Who may do what; `None` where everybody may do everything.
+    rights: Option<Arc<Rights>>,
+    limits: Limits,
+    identities: Identities,
+    /// Whose connection the event came on that is being handled.
+    sender: Identity,
     turns: Turns,
     /// Bytes that all requests hold, and what workers say of themselves.
     bytes: usize,
@@ -99,6 +121,11 @@ impl<B: Payload> Engine<B> {
             ids: Ids::default(),
             dead: Dead::default(),
             clients: HashMap::default(),
+            displaced: HashSet::default(),
+            rights: None,
+            limits: Limits::default(),
+            identities: Identities::default(),
+            sender: Identity::OPEN,
             turns: Turns::default(),
             bytes: 0,
             deadlines: Deadlines::default(),
@@ -109,9 +136,18 @@ impl<B: Payload> Engine<B> {
         }
     }
 
-    /// Takes in what happened at `now`, which never lies before an earlier `now`.
+    /// Takes in what happened at `now`, which never lies before an earlier `now`, from
+    /// somebody on an open endpoint or from no peer.
+    #[inline]
     pub fn handle(&mut self, event: Event<B>, now: Instant) {
+        self.handle_from(Identity::OPEN, event, now);
+    }
+
+    /// As [`Engine::handle`], from a peer on a connection of `identity`. What it may do
+    /// goes by that alone.
+    pub fn handle_from(&mut self, identity: Identity, event: Event<B>, now: Instant) {
         self.advance(now);
+        self.sender = identity;
         match event {
             Event::FromClient { caller, command } => self.client_command(caller, command),
             Event::Question { caller, service, question, no_reply } => {
@@ -126,6 +162,10 @@ impl<B: Payload> Engine<B> {
             }
             Event::ClientUnreachable { client, answers, parts } => {
                 self.client_unreachable(client, answers, &parts);
+            }
+            Event::Rights(rights) => self.rights_changed(rights),
+            Event::Unauthenticated { handshakes } => {
+                self.counters.handshakes_refused += handshakes;
             }
             Event::Stop => self.stop(),
             Event::StopNow => self.finish_stopping(),

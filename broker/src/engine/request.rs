@@ -9,6 +9,7 @@ use super::deadline::DeadlineKey;
 use super::event::{Caller, Dropped, Gone};
 use super::ids::AnswerNumber;
 use super::list::{Linked, Links};
+use super::rights::Identity;
 use super::service::ServiceKey;
 use super::waiting::TurnKey;
 use super::worker::WorkerKey;
@@ -40,6 +41,8 @@ impl RequestKey {
 #[derive(Debug)]
 pub(super) struct Request<B> {
     pub(super) caller: Caller<B>,
+    /// Whose connection it came on.
+    pub(super) identity: Identity,
     pub(super) service: ServiceKey,
     /// Whether its client waits for an answer.
     pub(super) answer: Answer,

@@ -34,6 +34,11 @@ impl<B: Payload> Engine<B> {
             }
             client::ToBroker::Cancel { id } => self.cancel(id),
             client::ToBroker::Heartbeat => {
+                if !self.knows(self.sender) {
+                    // The client finds that nobody answers, and connects anew.
+                    self.counters.messages_forbidden += 1;
+                    return;
+                }
                 let command = client::FromBroker::Heartbeat { instance: self.instance() };
                 self.actions.push_back(Action::ToClient { caller, command, part_of: None });
             }
@@ -43,7 +48,11 @@ impl<B: Payload> Engine<B> {
     fn accept(&mut self, caller: Caller<B>, service: ServiceName, terms: Terms, body: B) {
         self.counters.requests_received += 1;
         let answer = Answer::of(terms.no_reply);
+        if let Err(reason) = self.may_call(&caller.peer, &service) {
+            return self.forbid(&caller, service, answer, reason);
+        }
         if let Some(id) = caller.id {
+            let id = (self.sender, id);
             self.ids.forget_before(self.now.checked_sub(self.settings.answers_kept));
             match self.ids.get(&id) {
                 Some(Known::UnderWay(key)) => {
@@ -63,12 +72,13 @@ impl<B: Payload> Engine<B> {
             Ok(key) => key,
             Err(reason) => return self.turn_away(&caller, service, answer, reason),
         };
-        *self.clients.entry(caller.peer.clone()).or_insert(0) += 1;
+        self.count_client_up(&caller.peer);
         self.bytes += bytes;
         let id = caller.id;
         let after = |duration: Option<Duration>| duration.map(|duration| self.now + duration);
         let key = self.requests.insert(Request {
             caller,
+            identity: self.sender,
             service: service_key,
             answer,
             redelivery: if terms.once { Redelivery::Forbidden } else { Redelivery::Allowed },
@@ -87,8 +97,9 @@ impl<B: Payload> Engine<B> {
             reply: Reply::None,
             links: Links::default(),
         });
+        self.identities.request_came(self.sender);
         if let Some(id) = id {
-            self.ids.begin(id, key);
+            self.ids.begin((self.sender, id), key);
         }
         match self.services[service_key].free.front() {
             Some(worker) => self.dispatch(key, worker),
@@ -117,7 +128,7 @@ impl<B: Payload> Engine<B> {
         let before = std::mem::replace(&mut request.caller, caller);
         let now = request.caller.peer.clone();
         let cut = matches!(request.reply, Reply::Sent) && answer == Answer::Wanted && !has_parts;
-        *self.clients.entry(now).or_insert(0) += 1;
+        self.count_client_up(&now);
         self.count_client_down(&before.peer);
         if cut {
             // This connection would get the rest of a reply without its beginning.
@@ -127,7 +138,7 @@ impl<B: Payload> Engine<B> {
 
     /// Its client no longer wants it.
     fn cancel(&mut self, id: RequestId) {
-        let Some(Known::UnderWay(key)) = self.ids.get(&id) else { return };
+        let Some(Known::UnderWay(key)) = self.ids.get(&(self.sender, id)) else { return };
         match self.requests[key].state {
             RequestState::Waiting { .. } => {
                 self.take_waiting(key);
@@ -153,11 +164,17 @@ impl<B: Payload> Engine<B> {
             return Err(Dropped::RequestsMax);
         }
         match self.clients.get(client) {
-            Some(requests) if *requests >= settings.requests_per_client_max => {
+            Some(client) if client.requests >= settings.requests_per_client_max => {
                 return Err(Dropped::RequestsPerClientMax);
             }
             None if self.clients.len() >= settings.clients_max => return Err(Dropped::ClientsMax),
+            None if self.identities.peers(self.sender) >= self.limits.peers_max => {
+                return Err(Dropped::PeersPerIdentityMax);
+            }
             _ => {}
+        }
+        if self.identities.requests(self.sender) >= self.limits.requests_max {
+            return Err(Dropped::RequestsPerIdentityMax);
         }
         if self.bytes.saturating_add(bytes) > settings.bytes_max {
             return Err(Dropped::BytesMax);

@@ -7,6 +7,7 @@ use majordomo_protocol::{Metadata, PeerId, Version};
 use super::deadline::DeadlineKey;
 use super::list::{Linked, Links, List};
 use super::request::RequestKey;
+use super::rights::Identity;
 use super::service::ServiceKey;
 
 slotmap::new_key_type! {
@@ -18,6 +19,8 @@ slotmap::new_key_type! {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) peer: PeerId,
+    /// Whose connection it is.
+    pub(super) identity: Identity,
     pub(super) version: Version,
     pub(super) service: ServiceKey,
     /// How many requests it is given at once. One of MDP/0.1 or MDP/0.2 works on the oldest.

@@ -13,7 +13,9 @@ use super::list::{Links, List};
 use super::request::{Reply, RequestKey, RequestState};
 use super::shutdown::Shutdown;
 use super::worker::{Attention, Intake, Worker, WorkerKey};
-use super::{Action, Dropped, Engine, Fault, Gone, Note, PREFETCH_MAX, Payload, RefusedWorker};
+use super::{
+    Act, Action, Dropped, Engine, Fault, Gone, Note, PREFETCH_MAX, Payload, RefusedWorker,
+};
 
 impl<B: Payload> Engine<B> {
     pub(super) fn worker_command(
@@ -25,6 +27,13 @@ impl<B: Payload> Engine<B> {
         let Some(key) = self.worker_keys.get(&peer).copied() else {
             return self.stranger_command(peer, version, command);
         };
+        if self.workers[key].identity != self.sender {
+            // The worker has gone, and its connection's name is another's now.
+            self.counters.peers_displaced += 1;
+            self.note_forbidden(&peer, Act::Displace);
+            self.lose(key, Gone::Unreachable);
+            return self.stranger_command(peer, version, command);
+        }
         let worker = &mut self.workers[key];
         worker.heard_at = self.now;
         if worker.version != version {
@@ -84,6 +93,10 @@ impl<B: Payload> Engine<B> {
         if service.is_reserved() {
             return Err(RefusedWorker::ReservedService);
         }
+        if !self.may_serve(&service) {
+            self.note_forbidden(peer, Act::Serve(service));
+            return Err(RefusedWorker::Forbidden);
+        }
         if offer.capacity == 0 || offer.liveness == 1 {
             return Err(RefusedWorker::Offer);
         }
@@ -94,6 +107,9 @@ impl<B: Payload> Engine<B> {
         }
         if self.workers.len() >= self.settings.workers_max {
             return Err(RefusedWorker::WorkersMax);
+        }
+        if self.identities.peers(self.sender) >= self.limits.peers_max {
+            return Err(RefusedWorker::PeersPerIdentityMax);
         }
         if self.bytes.saturating_add(bytes) > self.settings.bytes_max {
             return Err(RefusedWorker::BytesMax);
@@ -114,6 +130,7 @@ impl<B: Payload> Engine<B> {
         };
         let key = self.workers.insert(Worker {
             peer: peer.clone(),
+            identity: self.sender,
             version,
             service: service_key,
             capacity,
@@ -131,6 +148,7 @@ impl<B: Payload> Engine<B> {
         });
         self.bytes += bytes;
         self.worker_keys.insert(peer.clone(), key);
+        self.identities.peer_came(self.sender);
         self.workers[key].deadline = self.deadlines.insert(due, Due::Worker(key));
         self.services.worker_came(service_key);
         self.services[service_key].free.enter(&mut self.workers, key, 0);
@@ -349,6 +367,7 @@ impl<B: Payload> Engine<B> {
 
     pub(super) fn invalid(&mut self, peer: &PeerId, fault: Fault) {
         *self.counters.invalid(fault) += 1;
+        self.count_invalid();
         if let Some(key) = self.worker_keys.get(peer) {
             self.lose(*key, Gone::Invalid);
         }
@@ -374,6 +393,7 @@ impl<B: Payload> Engine<B> {
         let Some(mut worker) = self.workers.remove(key) else { return };
         self.bytes -= worker.metadata.as_bytes().len();
         self.worker_keys.remove(&worker.peer);
+        self.identities.peer_went(worker.identity);
         self.deadlines.remove(worker.deadline);
         self.services.worker_went(service_key, worker.intake);
         *self.counters.gone(reason) += 1;

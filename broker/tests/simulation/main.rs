@@ -28,6 +28,24 @@ const BROKER: u64 = u64::MAX;
 /// What a worker says out of place.
 const NOBODY: u64 = u64::MAX - 1;
 
+/// What is counted only where peers have identities, which none has here: see rights.rs.
+const OF_IDENTITIES: [&str; 14] = [
+    "handshakes_refused",
+    "identities_cut_off",
+    "messages_cut_off",
+    "messages_forbidden",
+    "messages_routing_id",
+    "mmi_requests_forbidden",
+    "peers_displaced",
+    "requests_dropped_forbidden",
+    "requests_dropped_other_identity",
+    "requests_dropped_peers_per_identity_max",
+    "requests_dropped_requests_per_identity_max",
+    "workers_forbidden",
+    "workers_refused_forbidden",
+    "workers_refused_peers_per_identity_max",
+];
+
 #[test]
 fn random_lives_of_a_broker_agree_with_a_model_of_it() {
     let number = |name| {
@@ -45,7 +63,9 @@ fn random_lives_of_a_broker_agree_with_a_model_of_it() {
             *counted.entry(name).or_insert(0) += count;
         }
     }
-    let never: Vec<_> = counted.iter().filter(|(_, count)| **count < 20).collect();
+    let missing =
+        |(name, count): &(&String, &u64)| **count < 20 && !OF_IDENTITIES.contains(&name.as_str());
+    let never: Vec<_> = counted.iter().filter(missing).collect();
     assert!(seeds < SEEDS || never.is_empty(), "these lives are too uneventful: {never:?}");
 }
 

@@ -113,6 +113,10 @@ impl World {
                 format!("dropped {id}of {} for {service}: {reason:?}", name_of(&client))
             }
             Note::ReplyUnsent { client } => format!("reply to {} unsent", name_of(&client)),
+            Note::Forbidden { peer, who, act } => {
+                format!("{who} at {} may not {act:?}", name_of(&peer))
+            }
+            Note::CutOff { who } => format!("{who} cut off"),
             Note::Late => "late".to_owned(),
         }
     }

@@ -55,6 +55,10 @@ impl Outcome {
             Dropped::ServicesMax => (429, "the broker knows too many services"),
             Dropped::ServicesIdleMax => (429, "too many services wait for a worker"),
             Dropped::ClientsMax => (429, "the broker serves too many clients"),
+            Dropped::RequestsPerIdentityMax | Dropped::PeersPerIdentityMax => {
+                unreachable!("there are no identities")
+            }
+            Dropped::Forbidden | Dropped::OtherIdentity => unreachable!("there are no rights"),
             Dropped::NoWorker => (404, "no worker is registered for the service"),
             Dropped::Expired if !ran => (404, "no worker was free in time"),
             Dropped::NotStarted if !ran => (408, "no worker was free in the time given"),

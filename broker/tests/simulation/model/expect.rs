@@ -78,6 +78,7 @@ impl Model {
                     }
                 }
             }
+            Event::Rights(_) | Event::Unauthenticated { .. } => unreachable!("not in histories"),
             Event::Stop => self.stop(now + self.settings.shutdown),
             Event::StopNow => {
                 self.stop(now);

@@ -180,6 +180,7 @@ impl Model {
                 assert!(self.settings.follow_requests);
                 self.expected.dispatch = Some((request, worker, attempt));
             }
+            Note::Forbidden { .. } | Note::CutOff { .. } => panic!("there are no rights: {note:?}"),
             Note::RequestAnswered { request, worker } => {
                 assert!(self.workers.contains_key(&worker));
                 assert_eq!(self.expected.answered.take(), Some(request));
