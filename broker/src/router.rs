@@ -2,6 +2,7 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::hash::BuildHasher;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,6 +29,9 @@ pub(crate) struct Router {
     socket: zmq::Socket,
     /// After the socket, which asks it; `None` if nobody is asked who it is.
     authenticator: Option<Authenticator>,
+    /// Whether all has been read that libzmq had when it was last asked: nothing more is
+    /// there before its descriptor is readable.
+    drained: bool,
     frames_max: usize,
     message_bytes_max: usize,
 }
@@ -88,6 +92,7 @@ impl Router {
         Ok(Router {
             socket,
             authenticator,
+            drained: false,
             frames_max: config.frames_max(),
             message_bytes_max: config.message_bytes_max(),
         })
@@ -130,17 +135,34 @@ impl Router {
         self.authenticator.as_mut()
     }
 
-    pub(crate) fn socket(&self) -> &zmq::Socket {
-        &self.socket
+    /// Whether there is nothing to read before [this](Router::fds) becomes readable. Whoever
+    /// waits asks this right before.
+    pub(crate) fn is_quiet(&mut self) -> Result<bool, zmq::Error> {
+        // To be asked for events makes libzmq look at everything that has come.
+        self.drained = self.drained || !self.socket.get_events()?.contains(zmq::POLLIN);
+        Ok(self.drained)
+    }
+
+    /// What becomes readable when a message comes, and when the authenticator has news.
+    pub(crate) fn fds(&self) -> Result<(BorrowedFd<'_>, Option<BorrowedFd<'_>>), zmq::Error> {
+        let fd = self.socket.get_fd()?;
+        #[expect(unsafe_code, reason = "the zmq crate gives the descriptor as a number")]
+        // SAFETY: it is the socket's own, and open as long as the socket, which is borrowed.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        Ok((fd, self.authenticator.as_ref().map(|asked| asked.wake().as_fd())))
     }
 
     /// The next message; `None` when none has come.
     pub(crate) fn receive(&mut self) -> Result<Option<Received>, zmq::Error> {
         let (identity, mut more) = match Frame::receive(&mut self.socket) {
             Ok(received) => received,
-            Err(zmq::Error::EAGAIN) => return Ok(None),
+            Err(zmq::Error::EAGAIN) => {
+                self.drained = true;
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
+        self.drained = false;
         let peer = PeerId::new(&identity);
         let sender = match self.authenticator {
             Some(_) => sender(&identity),
@@ -178,6 +200,8 @@ impl Router {
         peer: &PeerId,
         frames: Vec<Frame>,
     ) -> Result<Result<(), Refused>, zmq::Error> {
+        // To send, libzmq may look at what has come.
+        self.drained = false;
         match Frame::from(peer.as_bytes()).send(&mut self.socket, true) {
             Ok(()) => {}
             Err(zmq::Error::EHOSTUNREACH) => return Ok(Err(Refused::Gone)),

@@ -5,7 +5,7 @@
 //! engine look at the time, do what the engine wants, sleep until its deadline.
 
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,9 @@ use majordomo_protocol::{
     Body, ClientAddress, DecodeError, Endpoint, Inexpressible, Message, PeerId, Version, client,
     worker,
 };
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 
 use crate::config::Config;
 use crate::engine::{Action, Caller, Engine, Event, Fault, Identity, Note, Settings};
@@ -85,6 +88,10 @@ pub enum ServerError {
     /// The system refused a pipe: most often no descriptors are left.
     #[error("cannot make a pipe for stop requests")]
     Pipe(#[source] io::Error),
+    /// The system cannot wait for the broker's descriptors: a fault of the machine (no
+    /// memory) or of this program.
+    #[error("cannot wait for messages")]
+    Wait(#[source] io::Error),
     /// The system refused a thread for an embedded broker.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -180,12 +187,12 @@ impl Server {
         // only when none is left is it asked to wait for more.
         let mut caught_up = true;
         loop {
-            if caught_up {
-                self.wait()?;
-            }
+            let told = !caught_up || self.wait()?;
             let now = now();
-            self.read_stop_requests(now)?;
-            self.read_news(now)?;
+            if told {
+                self.read_stop_requests(now)?;
+                self.read_news(now)?;
+            }
             caught_up = self.read(now)?;
             if caught_up {
                 self.caught_up_at = now;
@@ -207,24 +214,27 @@ impl Server {
         }
     }
 
-    /// Waits for a message, a stop request or a deadline.
-    fn wait(&mut self) -> Result<(), ServerError> {
+    /// Waits for a message, a stop request or a deadline. Whether there may be stop requests
+    /// or news of the authenticator.
+    ///
+    /// Not with libzmq's own poll, which asks the system several times.
+    fn wait(&mut self) -> Result<bool, ServerError> {
+        if !self.router.is_quiet()? {
+            return Ok(true);
+        }
         let deadline = [self.engine.poll_timeout(), self.journal.poll_timeout()];
-        let timeout_ms = match deadline.into_iter().flatten().min() {
-            Some(deadline) => ms_until(deadline),
-            None => -1,
-        };
-        let stop = self.stop_requests.as_raw_fd();
-        let news = self.router.authenticator().map(|asked| asked.wake().as_raw_fd());
-        let mut items = [
-            self.router.socket().as_poll_item(zmq::POLLIN),
-            zmq::PollItem::from_fd(stop, zmq::POLLIN),
-            zmq::PollItem::from_fd(news.unwrap_or(stop), zmq::POLLIN),
-        ];
-        let count = if news.is_some() { 3 } else { 2 };
-        match zmq::poll(&mut items[..count], timeout_ms) {
-            Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
-            Err(error) => Err(error.into()),
+        let left = deadline.into_iter().flatten().min().map(left_until);
+        // What is too long for the system to count never ends.
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        let (router, news) = self.router.fds()?;
+        let stop = self.stop_requests.as_fd();
+        let mut items = [router, stop, news.unwrap_or(stop)]
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        match rustix::event::poll(&mut items, left.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {
+                Ok(items[1..].iter().any(|item| !item.revents().is_empty()))
+            }
+            Err(error) => Err(ServerError::Wait(error.into())),
         }
     }
 
@@ -503,9 +513,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Whole milliseconds until `deadline`, rounded up so that it has passed when they
-/// have.
-fn ms_until(deadline: Instant) -> i64 {
-    let left = deadline.saturating_duration_since(now());
-    i64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+/// Zero when it has passed.
+fn left_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(now())
 }
