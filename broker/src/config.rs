@@ -81,6 +81,7 @@ pub struct Config {
     frames_max: u64,
     io_threads: u64,
     drain_max: u64,
+    spin_us: u64,
     receive_queue_max: u64,
     send_queue_max: u64,
     log: String,
@@ -246,6 +247,11 @@ impl Config {
         fit(self.drain_max, usize::MAX)
     }
 
+    /// How long to look for the next message before sleeping; zero for not at all.
+    pub fn spin(&self) -> Duration {
+        Duration::from_micros(self.spin_us)
+    }
+
     /// Messages of one peer that may be unread: the socket's receive high-water mark.
     pub fn receive_queue_max(&self) -> i32 {
         fit(self.receive_queue_max, i32::MAX)
@@ -317,6 +323,7 @@ impl Default for Config {
             frames_max: 0,
             io_threads: 0,
             drain_max: 0,
+            spin_us: 0,
             receive_queue_max: 0,
             send_queue_max: 0,
             log: String::new(),

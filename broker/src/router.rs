@@ -135,12 +135,17 @@ impl Router {
         self.authenticator.as_mut()
     }
 
+    /// Whether there is something to read. Asks the system.
+    pub(crate) fn look(&mut self) -> Result<bool, zmq::Error> {
+        // To be asked for events makes libzmq look at everything that has come.
+        self.drained = !self.socket.get_events()?.contains(zmq::POLLIN);
+        Ok(!self.drained)
+    }
+
     /// Whether there is nothing to read before [this](Router::fds) becomes readable. Whoever
     /// waits asks this right before.
     pub(crate) fn is_quiet(&mut self) -> Result<bool, zmq::Error> {
-        // To be asked for events makes libzmq look at everything that has come.
-        self.drained = self.drained || !self.socket.get_events()?.contains(zmq::POLLIN);
-        Ok(self.drained)
+        Ok(self.drained || !self.look()?)
     }
 
     /// What becomes readable when a message comes, and when the authenticator has news.

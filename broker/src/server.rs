@@ -51,6 +51,7 @@ pub struct Server {
     /// The other end of `stop`.
     stop_requests: UnixStream,
     drain_max: usize,
+    spin: Duration,
     heartbeat_interval: Duration,
     progress: Progress,
     /// The latest moment at which nothing was left to read.
@@ -150,6 +151,7 @@ impl Server {
             stop,
             stop_requests,
             drain_max: config.drain_max(),
+            spin: config.spin(),
             heartbeat_interval: config.heartbeat_interval(),
             progress: Progress::Serving,
             caught_up_at: now,
@@ -219,7 +221,7 @@ impl Server {
     ///
     /// Not with libzmq's own poll, which asks the system several times.
     fn wait(&mut self) -> Result<bool, ServerError> {
-        if !self.router.is_quiet()? {
+        if self.spin()? || !self.router.is_quiet()? {
             return Ok(true);
         }
         let deadline = [self.engine.poll_timeout(), self.journal.poll_timeout()];
@@ -236,6 +238,21 @@ impl Server {
             }
             Err(error) => Err(ServerError::Wait(error.into())),
         }
+    }
+
+    /// Looks for a message for a while, if it is told to. Whether one has come.
+    fn spin(&mut self) -> Result<bool, ServerError> {
+        if self.spin.is_zero() {
+            return Ok(false);
+        }
+        let until = now() + self.spin;
+        while now() < until {
+            if self.router.look()? {
+                return Ok(true);
+            }
+            std::hint::spin_loop();
+        }
+        Ok(false)
     }
 
     /// Each byte is one request to stop; the second one does not wait.

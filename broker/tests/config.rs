@@ -186,6 +186,7 @@ fn every_key_has_a_method_that_gives_its_value() {
     assert_eq!(config.frames_max(), place("frames_max"));
     assert_eq!(config.io_threads(), 64);
     assert_eq!(config.drain_max(), place("drain_max"));
+    assert_eq!(config.spin().as_micros() as usize, place("spin_us"));
     assert_eq!(config.receive_queue_max() as usize, place("receive_queue_max"));
     assert_eq!(config.send_queue_max() as usize, place("send_queue_max"));
     assert_eq!(config.log(), "debug");

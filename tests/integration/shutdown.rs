@@ -45,6 +45,21 @@ fn an_idle_broker_ends_with_0_and_leaves_no_file() {
 }
 
 #[test]
+fn a_broker_that_spins_serves_and_ends_as_any_other() {
+    let mut broker = BrokerProcess::with(["--spin-us=10000"]);
+    let mut worker = RawWorker::register(broker.endpoint(), Version::V0_2, "work");
+    let mut client = RawPeer::dealer(broker.endpoint());
+    for body in ["one", "two"] {
+        client.send(&wire::request(Version::V0_2, "work", [body]));
+        worker.echo(body);
+        client.expect(&wire::reply(Version::V0_2, "work", [body]));
+    }
+    broker.signal(Signal::TERM);
+    worker.expect_disconnect();
+    assert_eq!(broker.exit_code(), 0);
+}
+
+#[test]
 fn a_running_request_is_answered_before_the_end() {
     for (signal, version) in [(Signal::TERM, Version::V0_1), (Signal::INT, Version::V0_2)] {
         let mut broker = BrokerProcess::with([NEVER]);

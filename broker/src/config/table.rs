@@ -543,6 +543,20 @@ pub static KEYS: &[Key] = &[
         reason: "Fewer shorten the wait of the first under load; more take less work in all.",
     },
     Key {
+        name: "spin_us",
+        heading: SOCKETS,
+        kind: Kind::Number {
+            unit: "us",
+            default: 0,
+            range: 0..=10_000,
+            at_most: None,
+            field: |config| &mut config.spin_us,
+        },
+        about: "Time in which the broker looks for the next message again and again before it sleeps.",
+        reason: "To be woken takes longer than to look. It costs a processor core as long as \
+                 messages are no further apart than this; of no use where cores are scarce.",
+    },
+    Key {
         name: "receive_queue_max",
         heading: SOCKETS,
         kind: Kind::Number {

@@ -120,6 +120,8 @@ pub const PROXY: &str = "zmq_proxy";
 pub const NATS: &str = "NATS";
 /// Gearman.
 pub const GEARMAND: &str = "gearmand";
+/// Our broker, which looks for messages a while before it sleeps.
+pub const SPINNING: &str = "majordomo, spin 100 us";
 /// Another build of ours.
 pub const PREVIOUS: &str = "majordomo, previous";
 /// Another build of ours, with MDP/1.0.
@@ -144,6 +146,8 @@ pub fn rows(args: &Args) -> Vec<Row> {
         if let Some(previous) = previous() {
             add(sizes, PREVIOUS, previous, Speech::V02);
         }
+        let spin = Broker::Majordomo(vec!["--spin-us=100".to_owned()]);
+        add(sizes, SPINNING, spin, Speech::V02);
         add(sizes, BARE, Broker::Bare(1), Speech::V02);
         if sizes.name == ONE {
             add(sizes, MAJORDOMO_V10, ours(), Speech::V10);
