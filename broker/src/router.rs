@@ -138,7 +138,12 @@ impl Router {
     /// Whether there is something to read. Asks the system.
     pub(crate) fn look(&mut self) -> Result<bool, zmq::Error> {
         // To be asked for events makes libzmq look at everything that has come.
-        self.drained = !self.socket.get_events()?.contains(zmq::POLLIN);
+        self.drained = match self.socket.get_events() {
+            Ok(events) => !events.contains(zmq::POLLIN),
+            // A signal, after which there may be something.
+            Err(zmq::Error::EINTR) => false,
+            Err(error) => return Err(error),
+        };
         Ok(!self.drained)
     }
 

@@ -188,6 +188,8 @@ impl Server {
         // One message after the next is read without asking the operating system;
         // only when none is left is it asked to wait for more.
         let mut caught_up = true;
+        // Nobody is served before it is known who may do what.
+        self.read_news(now())?;
         loop {
             let told = !caught_up || self.wait()?;
             let now = now();
