@@ -32,7 +32,7 @@ pub struct PerService<T> {
 }
 
 /// Some services: `image.scale` is the one of this name, `image.*` all whose names begin
-/// with `image.`. Only a star at the end means more than itself.
+/// with `image.`. There is no star but at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServicePattern {
     /// The service of this name.
@@ -48,6 +48,10 @@ pub enum InvalidPattern {
     /// Neither a name nor the beginning of one; a star alone would be every service.
     #[error("expected the name of a service, or its beginning and a *")]
     Name(#[source] InvalidServiceName),
+    /// A star stands elsewhere than at the end, where it would mean itself: hardly what was
+    /// meant.
+    #[error("expected the name of a service, or its beginning and a *: it has a * before its end")]
+    Star,
     /// The services that begin with `mmi.` are the broker's own (RFC 8): no worker
     /// registers for them.
     #[error("services that begin with mmi. are the broker's own")]
@@ -64,6 +68,7 @@ impl FromStr for ServicePattern {
         };
         let name = ServiceName::new(name).map_err(InvalidPattern::Name)?;
         match is_whole {
+            _ if name.as_str().contains('*') => Err(InvalidPattern::Star),
             _ if name.is_reserved() => Err(InvalidPattern::Reserved),
             true => Ok(ServicePattern::Name(name)),
             false => Ok(ServicePattern::Beginning(name)),
@@ -161,10 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn a_star_is_special_at_the_end_only_and_not_alone() {
+    fn a_star_stands_at_the_end_only_and_not_alone() {
         let pattern = |text: &str| text.parse::<ServicePattern>();
-        assert_eq!(pattern("a*b"), Ok(ServicePattern::Name(name("a*b"))));
-        assert_eq!(pattern("a**"), Ok(ServicePattern::Beginning(name("a*"))));
+        assert_eq!(pattern("ab"), Ok(ServicePattern::Name(name("ab"))));
+        assert_eq!(pattern("ab*"), Ok(ServicePattern::Beginning(name("ab"))));
+        assert_eq!(pattern("a*b"), Err(InvalidPattern::Star));
+        assert_eq!(pattern("a**"), Err(InvalidPattern::Star));
         assert_eq!(pattern("mmi.service"), Err(InvalidPattern::Reserved));
         assert_eq!(pattern("mmi.*"), Err(InvalidPattern::Reserved));
         assert!(matches!(pattern("*"), Err(InvalidPattern::Name(_))));

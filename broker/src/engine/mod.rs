@@ -50,7 +50,7 @@ pub use self::event::{
 use self::identities::Identities;
 use self::ids::Ids;
 use self::request::{Answer, Request, RequestKey};
-pub use self::rights::{Grant, Identity, InvalidPattern, Limits, Rights, ServiceSet};
+pub use self::rights::{Grant, Identity, InvalidServices, Limits, Rights, ServiceSet};
 use self::service::Services;
 pub use self::settings::{PREFETCH_MAX, Settings};
 use self::shutdown::Shutdown;

@@ -12,6 +12,8 @@ use std::time::Duration;
 use foldhash::{HashMap, HashSet};
 use majordomo_protocol::ServiceName;
 
+use crate::per_service::{InvalidPattern, ServicePattern};
+
 /// Whose connection it is: the number of one key or password. Numbers are never given
 /// out twice, so one that was withdrawn stays unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,31 +69,21 @@ impl ServiceSet {
     ///
     /// # Errors
     ///
-    /// [`InvalidPattern`] for a pattern that can match no service of a worker.
+    /// [`InvalidServices`] for a pattern that can match no service of a worker.
     pub fn new<S: AsRef<str>>(
         patterns: impl IntoIterator<Item = S>,
-    ) -> Result<Self, InvalidPattern> {
+    ) -> Result<Self, InvalidServices> {
         let mut set = ServiceSet::default();
         for pattern in patterns {
-            let pattern = pattern.as_ref();
-            let invalid = |fault| InvalidPattern { found: pattern.to_owned(), fault };
-            let beginning = pattern.strip_suffix('*');
-            if beginning.unwrap_or(pattern).contains('*') {
-                return Err(invalid("has a * that is not its last character"));
-            }
-            match beginning {
-                Some("") => set.beginnings.push(String::new()),
-                _ => {
-                    let name = ServiceName::new(beginning.unwrap_or(pattern))
-                        .map_err(|_| invalid("is no name of a service"))?;
-                    if name.is_reserved() {
-                        return Err(invalid("is the broker's own, see operator"));
+            match pattern.as_ref() {
+                "*" => set.beginnings.push(String::new()),
+                pattern => match pattern.parse() {
+                    Ok(ServicePattern::Name(name)) => drop(set.names.insert(name)),
+                    Ok(ServicePattern::Beginning(name)) => set.beginnings.push(name.to_string()),
+                    Err(source) => {
+                        return Err(InvalidServices { found: pattern.to_owned(), source });
                     }
-                    match beginning {
-                        Some(beginning) => set.beginnings.push(beginning.to_owned()),
-                        None => drop(set.names.insert(name)),
-                    }
-                }
+                },
             }
         }
         Ok(set)
@@ -104,12 +96,14 @@ impl ServiceSet {
     }
 }
 
-/// A pattern that stands for no service. Write a name, or the beginning of one and `*`.
+/// What was to stand for services stands for none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} {fault}; expected the name of a service, or its beginning and a *")]
-pub struct InvalidPattern {
-    found: String,
-    fault: &'static str,
+#[error("{found:?}: {source}")]
+pub struct InvalidServices {
+    /// What was written.
+    pub found: String,
+    /// What is wrong with it.
+    pub source: InvalidPattern,
 }
 
 /// How much every identity may have under way, and get wrong.
@@ -211,16 +205,10 @@ mod tests {
 
     #[test]
     fn what_matches_no_service_of_a_worker_is_refused() {
-        for (pattern, fault) in [
-            ("", "is no name of a service"),
-            ("a*b", "has a * that is not its last character"),
-            ("**", "has a * that is not its last character"),
-            ("a\n", "is no name of a service"),
-            ("mmi.broker", "is the broker's own, see operator"),
-            ("mmi.*", "is the broker's own, see operator"),
-        ] {
-            let error = ServiceSet::new([pattern]).expect_err(pattern).to_string();
-            assert!(error.starts_with(&format!("{pattern:?} {fault}; ")), "{error}");
+        for pattern in ["", "a*b", "**", "a\n", "mmi.broker", "mmi.*"] {
+            let error = ServiceSet::new([pattern]).expect_err(pattern);
+            assert_eq!(error.found, pattern);
+            assert!(error.to_string().starts_with(&format!("{pattern:?}: ")), "{error}");
         }
     }
 

@@ -373,8 +373,8 @@ mod tests {
         );
         check(
             &format!("[[peer]]\nname = \"a\"\n{key}\nclient = [\"b\",\n\"a*b\"]\n"),
-            "line 5: client of \"a\": \"a*b\" has a * that is not its last character; \
-             expected the name of a service, or its beginning and a *",
+            "line 5: client of \"a\": \"a*b\": expected the name of a service, or its beginning \
+             and a *: it has a * before its end",
         );
         check("[[peer]]\nname = \"a\"\npassword = 12345", "line 3: expected a text in quotes");
         let faulty = "[[peer]]\nname = \"a\"\npassword = \"s3cret";
