@@ -260,11 +260,15 @@ fn requests_that_came_ahead_of_inline_answers_go_on_when_the_broker_reads_again(
     bench.io.take_parts(0, bench.time);
     let connection = &bench.io.connections[0];
     assert_eq!((connection.waiting(), connection.dialog.requests()), (1, 1));
-    while bench.io.connections[0].dialog.requests() > 0 {
+    for round in 0.. {
+        assert!(round < 10_000, "the socket takes nothing");
         while bench.peer.recv_multipart(zmq::DONTWAIT).is_ok() {}
         bench.io.flush(0, bench.time);
+        if bench.io.connections[0].wire.is_clear() {
+            break;
+        }
     }
-    bench.turn();
+    // Nothing else would call for the rest.
     bench.is_empty();
     assert_eq!(bench.io.outbox.counters.counts().answers, requests + 64);
 }
