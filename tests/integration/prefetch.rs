@@ -1,10 +1,20 @@
-//! Plain workers of MDP/0.1 and MDP/0.2 that are given requests ahead.
+//! Workers of MDP/0.1 and MDP/0.2 that are given requests ahead: plain ones, and those of
+//! our SDK.
 
+use std::collections::VecDeque;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use majordomo_client::{Body, Client};
+use majordomo_tests::limit::{LIMIT, until};
+use majordomo_tests::process::Process;
 use majordomo_tests::raw::RawPeer;
 use majordomo_tests::report::{Reports, counter};
-use majordomo_tests::spawn::BrokerProcess;
+use majordomo_tests::spawn::{BrokerProcess, binary};
 use majordomo_tests::wire::{self, VERSIONS, Version};
 use majordomo_tests::worker::RawWorker;
+use majordomo_worker::{Request, RunningWorker, Service, StopReason, Worker};
 
 /// A broker that gives each worker so many requests.
 fn broker(prefetch: u32) -> BrokerProcess {
@@ -55,4 +65,104 @@ fn a_lost_worker_gives_back_all_it_had_before_what_waits_and_in_order() {
         client.expect(&wire::reply(Version::V0_2, "echo", [body]));
     }
     assert_eq!(counter(&reports.fresh(), "requests_returned"), 2);
+}
+
+/// As the SDK's own.
+const BEATS: &str = "--heartbeat-interval-ms=2500";
+
+/// A process whose command never answers, and ends with it.
+fn hang(endpoint: &str, version: Version) -> Process {
+    let mut command = Command::new(binary().with_file_name("majordomo"));
+    command.args(["work", "echo", "--broker", endpoint, "--protocol", version.as_str()]);
+    command.args(["--", "sh", "-c", "while kill -0 $PPID; do sleep 1; done"]);
+    Process::start(&mut command)
+}
+
+/// A worker that serves `echo`, two requests at a time or on the thread of its socket.
+fn serve(endpoint: &str, version: Version, is_inline: bool) -> RunningWorker {
+    let service = Service::new("echo", |request: Request| Ok(request.into_body()));
+    let service = if is_inline { service.inline() } else { service.concurrency(2) };
+    let worker = Worker::builder().broker(endpoint).serve(service);
+    let worker = worker.version(match version {
+        Version::V0_1 => majordomo_worker::Version::V0_1,
+        Version::V0_2 => majordomo_worker::Version::V0_2,
+    });
+    worker.start().expect("a worker")
+}
+
+/// Calls until it is over; more are under way than all workers are given. Gives how many.
+fn call(endpoint: &str, answered: &AtomicU64, is_over: &AtomicBool) -> u64 {
+    let client = Client::builder().broker(endpoint).timeout(LIMIT).tries(1);
+    let client = client.build().expect("a client");
+    let mut under_way = VecDeque::new();
+    let mut asked = 0;
+    loop {
+        while under_way.len() < 64 && !is_over.load(Ordering::Relaxed) {
+            let body = Body::from(asked.to_string());
+            let call = client.submit("echo", body.clone()).expect("submitted");
+            under_way.push_back((body, call));
+            asked += 1;
+        }
+        let Some((body, call)) = under_way.pop_front() else { return asked };
+        assert_eq!(call.wait().expect("a reply"), body, "another call's reply");
+        answered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn workers_of_the_sdk_answer_every_call_while_some_are_killed_drained_and_stopped() {
+    for version in VERSIONS {
+        // A request may be given back by one worker after the other.
+        let broker = BrokerProcess::with(["--prefetch=4", "--attempts-max=100", BEATS]);
+        let endpoint = broker.endpoint();
+        let mut reports = Reports::of(endpoint);
+        let (answered, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+        let mut killed = hang(endpoint, version);
+        reports.until_workers(1);
+        let asked = thread::scope(|scope| {
+            let calls = scope.spawn(|| call(endpoint, &answered, &is_over));
+            reports.until("it has four", |report| report.workers[0].running == 4);
+            let serve = |is_inline| serve(endpoint, version, is_inline);
+            let (stays, drained, stopped) = (serve(false), serve(false), serve(true));
+            killed.kill();
+            let more = |count| {
+                let before = answered.load(Ordering::Relaxed);
+                until("more calls are answered", || {
+                    let more = answered.load(Ordering::Relaxed) - before;
+                    (calls.is_finished() || more >= count).then_some(())
+                });
+            };
+            // The oldest call of all is one that it had.
+            more(500);
+            let report = reports.until_workers(5);
+            assert_eq!(counter(&report, "requests_returned"), 4);
+            drained.stop_handle().stop();
+            more(500);
+            let counters = drained.counters();
+            assert_eq!(drained.join().expect("no failure"), StopReason::Drained);
+            let counts = counters.counts();
+            assert_eq!(counts.requests, counts.answers + counts.requests_given_back);
+            let replacement = serve(true);
+            more(500);
+            stopped.stop_handle().stop_now();
+            more(500);
+            stopped.join().expect("no failure");
+            is_over.store(true, Ordering::Relaxed);
+            let asked = calls.join().expect("every call is answered");
+            for worker in [stays, replacement] {
+                let counts = worker.counters().counts();
+                assert_eq!((counts.reconnects, counts.messages_invalid), (0, 0));
+                worker.stop_handle().stop();
+                assert_eq!(worker.join().expect("no failure"), StopReason::Drained);
+            }
+            asked
+        });
+        let report = reports.until_workers(0);
+        assert_eq!(counter(&report, "requests_answered"), asked);
+        // Some may have run twice: a worker's connection can be gone before the broker has
+        // read the last answers that came by it.
+        for name in ["requests_dropped_attempts_max", "workers_unexpected", "messages_malformed"] {
+            assert_eq!(counter(&report, name), 0, "{name}");
+        }
+    }
 }

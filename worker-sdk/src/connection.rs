@@ -37,8 +37,9 @@ pub(crate) struct Connection {
     pub(crate) answered: VecDeque<Event>,
     /// Lent to each task of an inline handler, for its answer.
     pub(crate) empty: Vec<Part>,
-    /// Set while a request over the limit is handled, to the size of its body.
-    pub(crate) too_large: Option<usize>,
+    /// For each request that came and was not given out, in order: the size of its body,
+    /// where that is over the limit.
+    pub(crate) too_large: VecDeque<Option<usize>>,
     /// Its entry among the I/O thread's timers.
     pub(crate) timer: Option<Instant>,
 }
@@ -62,6 +63,7 @@ impl Connection {
     }
 
     /// Parts of answers that wait, more or less.
+    #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.answered.len() + self.parts.len()
     }

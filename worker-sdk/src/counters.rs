@@ -11,6 +11,7 @@ pub struct Counters(Arc<Cells>);
 #[derive(Debug, Default)]
 struct Cells {
     requests: AtomicU64,
+    requests_given_back: AtomicU64,
     answers: AtomicU64,
     failures: AtomicU64,
     cancellations: AtomicU64,
@@ -26,6 +27,10 @@ struct Cells {
 pub struct Counts {
     /// Requests that came from brokers.
     pub requests: u64,
+    /// Those of them that came ahead of a reply (MDP/0.1 and MDP/0.2) and did not have
+    /// their turn, because the connection was lost or the worker stopped: the broker hands
+    /// them to other workers.
+    pub requests_given_back: u64,
     /// Final replies given to a broker's connection, failures included.
     pub answers: u64,
     /// Requests that ended in an ERROR, before MDP/1.0 in a
@@ -53,6 +58,7 @@ impl Counters {
         let read = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
         Counts {
             requests: read(&self.0.requests),
+            requests_given_back: read(&self.0.requests_given_back),
             answers: read(&self.0.answers),
             failures: read(&self.0.failures),
             cancellations: read(&self.0.cancellations),
@@ -65,6 +71,10 @@ impl Counters {
 
     pub(crate) fn request(&self) {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn requests_given_back(&self, count: u64) {
+        self.0.requests_given_back.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(crate) fn answers(&self, count: u64) {

@@ -1,12 +1,13 @@
 //! The pure half of a connection: what a worker says to one broker, and when.
 //!
-//! A connection is one DEALER socket that registers for one service and holds at
-//! most `capacity` requests; MDP/0.1 and MDP/0.2 allow one. [`Dialog`] decides, the
-//! I/O thread moves bytes. It opens no socket, reads no clock and logs nothing: time
-//! comes with every call and randomness is seeded, so that two equal histories give
-//! equal actions, and hours of heartbeats are tried in a millisecond. One dialog
-//! serves all versions: they differ in frames, in how many requests are held, and in
-//! what is said at the beginning and at the end.
+//! A connection is one DEALER socket that registers for one service and runs at
+//! most `capacity` requests. MDP/0.1 and MDP/0.2 allow one; what a broker sends ahead
+//! of its reply waits here. [`Dialog`] decides, the I/O thread moves bytes. It opens no
+//! socket, reads no clock and logs nothing: time comes with every call and randomness
+//! is seeded, so that two equal histories give equal actions, and hours of heartbeats
+//! are tried in a millisecond. One dialog serves all versions: they differ in frames,
+//! in how many requests run or wait, and in what is said at the beginning and at the
+//! end.
 //!
 //! Call [`handle`](Dialog::handle) for every event and
 //! [`handle_timeout`](Dialog::handle_timeout) once
@@ -37,9 +38,13 @@ use std::time::{Duration, Instant};
 
 use foldhash::HashSet;
 use majordomo_protocol::worker::{FromBroker, ToBroker};
-use majordomo_protocol::{Agreement, Body, ClientAddress, Reason, Version};
+use majordomo_protocol::{Agreement, Body, ClientAddress, Reason, Task, Version};
 
 pub use step::{Action, CloseReason, Event, Registration, Timing};
+
+/// Unanswered requests of one connection of MDP/0.1 or MDP/0.2, the one that runs and
+/// those that wait behind it: the most that Majordomo's `prefetch` can be.
+const UNANSWERED_MAX: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
 enum State {
@@ -75,6 +80,13 @@ pub struct Dialog {
     /// Whose requests run that came by the open socket: put in by REQUEST, taken out
     /// by the answer. An address means nothing beyond its socket.
     running: HashSet<ClientAddress>,
+    /// Requests that came before there was a place for them, in order (MDP/0.1 and
+    /// MDP/0.2). They wait as they would in the socket, were it not read for heartbeats:
+    /// so they take no place, and their addresses may be equal.
+    ahead: VecDeque<(ClientAddress, Task, Body)>,
+    /// Requests that came by the open socket to a worker that drains and has no place
+    /// for them. They are not begun; the DISCONNECT that follows gives them back.
+    declined: usize,
     /// Requests of lost sockets that still have their place.
     former: usize,
     draining: bool,
@@ -95,6 +107,8 @@ impl Dialog {
             random: fastrand::Rng::with_seed(seed),
             state: State::Away { until: now },
             running: HashSet::default(),
+            ahead: VecDeque::new(),
+            declined: 0,
             former: 0,
             draining: false,
             gives_back: false,
@@ -194,8 +208,8 @@ impl Dialog {
         }
     }
 
-    /// Requests that have a place: those that came by the open socket and were not
-    /// answered, and those of sockets before it whose end was not told.
+    /// Requests that have a place: those that came by the open socket, were begun and
+    /// not answered, and those of sockets before it whose end was not told.
     pub fn requests(&self) -> usize {
         self.running.len() + self.former
     }
@@ -244,18 +258,47 @@ impl Dialog {
                 }
             }
             FromBroker::Request { client, task, body } => {
-                let is_full = self.running.len() >= usize::from(self.registration.capacity);
-                if is_full || !self.running.insert(client.clone()) {
-                    return self.lose(CloseReason::Unexpected, now);
+                let capacity = usize::from(self.registration.capacity);
+                if self.running.len() < capacity {
+                    self.begin(client, task, body, now);
+                } else if self.unanswered() >= self.unanswered_max() {
+                    self.lose(CloseReason::Unexpected, now);
+                } else if self.draining {
+                    self.declined += 1;
+                } else {
+                    self.ahead.push_back((client, task, body));
                 }
-                self.actions.push_back(Action::Run { client, task, body });
             }
         }
     }
 
-    /// A request has its answer.
+    /// Requests of the open socket that the broker waits for.
+    fn unanswered(&self) -> usize {
+        self.running.len() + self.ahead.len() + self.declined
+    }
+
+    fn unanswered_max(&self) -> usize {
+        match self.registration.version {
+            Version::V0_1 | Version::V0_2 => UNANSWERED_MAX,
+            Version::V1_0 => usize::from(self.registration.capacity),
+        }
+    }
+
+    /// A request has its place.
+    fn begin(&mut self, client: ClientAddress, task: Task, body: Body, now: Instant) {
+        if self.running.insert(client.clone()) {
+            self.actions.push_back(Action::Run { client, task, body });
+        } else {
+            self.lose(CloseReason::Unexpected, now);
+        }
+    }
+
+    /// A request has its answer, and the next one its place.
     fn end(&mut self, answer: ToBroker<Body>, now: Instant) {
         self.send(answer, now);
+        if let Some((client, task, body)) = self.ahead.pop_front() {
+            self.begin(client, task, body, now);
+        }
         self.leave_if_done(now);
     }
 
@@ -282,9 +325,15 @@ impl Dialog {
     }
 
     /// The socket goes, and with it whoever waits for what runs. The handlers do not.
+    /// What was not begun never is: the broker hands it to others.
     fn close(&mut self, reason: CloseReason, next: State) {
         self.former += self.running.len();
         self.running.clear();
+        let requests = self.ahead.len() + std::mem::take(&mut self.declined);
+        self.ahead.clear();
+        if requests > 0 {
+            self.actions.push_back(Action::GiveBack { requests });
+        }
         self.actions.push_back(Action::Close(reason));
         self.state = next;
     }

@@ -137,7 +137,7 @@ impl Io {
                         parts,
                         answered: VecDeque::new(),
                         empty: Vec::new(),
-                        too_large: None,
+                        too_large: VecDeque::new(),
                         timer: Some(start),
                     });
                 }

@@ -42,8 +42,8 @@
 //! - nobody says CANCEL: only a lost broker raises a [`Cancellation`];
 //! - [`Request::attempt`] is 0, [`Request::metadata`] empty, and the client's timeout
 //!   unknown;
-//! - a stop is not announced: a request that is on its way then goes back to the
-//!   broker by DISCONNECT, which hands it to another worker.
+//! - a stop is not announced: what came before it is answered, and what is on its way
+//!   then goes back to the broker by DISCONNECT, which hands it to another worker.
 //!
 //! # Replies of many parts
 //!
@@ -68,9 +68,13 @@
 //! A service with [`concurrency`](Service::concurrency) N has N threads for its
 //! handlers. In MDP/1.0 it has one connection to each broker, which carries N requests
 //! at once; everything that is ready leaves in one message. A connection of MDP/0.1 or
-//! MDP/0.2 holds one request, so there it registers N times with every broker:
+//! MDP/0.2 runs one request, so there it registers N times with every broker:
 //! hundreds of places are cheap, thousands are for slow requests. All sockets are one
 //! thread's, which runs no handler.
+//!
+//! A broker may send such a connection requests ahead of its reply, as Majordomo's does
+//! with `prefetch`: up to 63 wait, in order, for the one that runs. They take no place,
+//! and the time limit of each begins with its turn.
 //!
 //! For handlers of microseconds the change of threads costs more than the handler.
 //! [`Service::inline`] runs them on the thread of the sockets.

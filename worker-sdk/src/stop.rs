@@ -37,7 +37,9 @@ impl StopHandle {
     /// no request is lost or begun twice. A broker that falls silent is not waited for
     /// longer than at any other time, one that was never heard for a heartbeat interval.
     /// In MDP/0.1 and MDP/0.2 places without a request say DISCONNECT at once, the others
-    /// when they have answered.
+    /// when they have answered, all that came ahead of the stop included; the broker hands
+    /// what came after it to other workers. A client of MDP/1.0 that asked for one run at
+    /// most is told of a lost worker then, since the broker cannot know that it did not run.
     pub fn stop(&self) {
         self.0.ask(Asked::Drain);
     }

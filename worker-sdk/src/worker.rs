@@ -135,7 +135,8 @@ impl WorkerBuilder {
     /// answered with an ERROR, before MDP/1.0 with a [`failure`](crate::failure).
     ///
     /// Each place may hold one body of this size for every broker, and one more whose
-    /// broker was lost.
+    /// broker was lost; in MDP/0.1 and MDP/0.2 also those that the broker sends ahead, with
+    /// Majordomo's one less than its `prefetch`.
     pub fn request_bytes_max(mut self, bytes: usize) -> Self {
         self.settings.request_bytes_max = bytes;
         self

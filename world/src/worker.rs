@@ -66,9 +66,6 @@ struct Socket {
 struct Running {
     dialog: Dialog,
     socket: Option<Socket>,
-    /// Requests that came ahead of a reply, in a version that knows of one at a time: as
-    /// if they were in the socket still, behind what else is there.
-    ahead: VecDeque<FromBroker<Body>>,
     batch: Option<Batch<Vec<u8>>>,
     runs: Vec<Run>,
     /// DISCONNECT was sent on this socket.
@@ -173,15 +170,7 @@ impl Worker {
                     }
                     other => format!("w{} <- {other:?}", self.index),
                 });
-                match event {
-                    Event::Message(request @ FromBroker::Request { .. })
-                        if self.registration.version < Version::V1_0 =>
-                    {
-                        running.ahead.push_back(request);
-                    }
-                    event => running.handle(event, self, nature),
-                }
-                running.read_ahead(self, nature);
+                running.handle(event, self, nature);
             }
         }
         if !self.manner.by_hand {
@@ -221,8 +210,7 @@ impl Worker {
         let (seed, now) = (nature.rng.u64(..), nature.now);
         let dialog = Dialog::new(self.registration.clone(), self.timing, seed, now);
         let runs = Vec::new();
-        let (socket, ahead) = (None, VecDeque::new());
-        self.running = Some(Running { dialog, socket, ahead, batch: None, runs, has_left: false });
+        self.running = Some(Running { dialog, socket: None, batch: None, runs, has_left: false });
         self.turn(nature, broker_is_up);
     }
 
@@ -273,16 +261,6 @@ impl Running {
     fn handle(&mut self, event: Event, worker: &Worker, nature: &mut Nature) {
         self.dialog.handle(event, nature.now);
         self.perform(worker, nature);
-        self.read_ahead(worker, nature);
-    }
-
-    /// Reads the next request, once it has answered the one before.
-    fn read_ahead(&mut self, worker: &Worker, nature: &mut Nature) {
-        if self.runs.iter().all(|run| run.is_former)
-            && let Some(request) = self.ahead.pop_front()
-        {
-            self.handle(Event::Message(request), worker, nature);
-        }
     }
 
     /// Notices that the connection is cut, and makes another.
@@ -356,6 +334,9 @@ impl Running {
                     if let Some(run) = self.runs.iter_mut().find(of) {
                         run.cancel(nature);
                     }
+                }
+                Action::GiveBack { requests } => {
+                    nature.tell(|| format!("w{}    gives back {requests}", worker.index));
                 }
                 Action::Close(reason) => self.close(reason, worker, nature),
             }
@@ -442,7 +423,6 @@ impl Running {
             self.flush(worker, nature, false);
         }
         self.batch = None;
-        self.ahead.clear();
         if let Some(link) = self.socket.take().and_then(|socket| socket.link) {
             nature.net.close(link, reason.flushes(), nature.now, &mut nature.rng);
         }

@@ -94,9 +94,14 @@ fn a_service_without_worker_is_told_and_can_be_waited_for() {
 #[test]
 fn a_reply_that_does_not_come_in_time() {
     let place = Place::new();
-    let _work = place.work(1, &["slow", "--", "sleep", "1000"]);
+    // A worker of MDP/1.0 is told the timeout, and its own answer may win the race.
+    let work = place.work(1, &["slow", "--protocol", "0.2", "--", "sleep", "1000"]);
     let text = "majordomo: no reply from service slow in time (tries: 1)\n";
     place.run(&["call", "slow", "--timeout", "2s", "--tries", "1"]).fails(1, text);
+    // It ends at once, and its command with it.
+    work.signal(Signal::INT);
+    work.signal(Signal::TERM);
+    assert_eq!(work.end().code, Some(0));
 }
 
 #[test]

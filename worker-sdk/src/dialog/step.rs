@@ -15,7 +15,7 @@ pub struct Registration {
     /// What is spoken. Beside the frames it decides whether DRAIN can be said, and
     /// whether anything beside the service is offered.
     pub version: Version,
-    /// Requests at once, 1 or more; MDP/0.1 and MDP/0.2 allow 1.
+    /// Requests that run at once, 1 or more; MDP/0.1 and MDP/0.2 allow 1.
     pub capacity: u16,
     /// What the worker says of itself; MDP/1.0 only.
     pub metadata: Metadata,
@@ -121,7 +121,7 @@ pub enum Event {
     Freed,
     /// The process was not running for a while: a silence proves nothing.
     Suspended,
-    /// Finish what runs, then leave.
+    /// Finish what runs, and in MDP/0.1 and MDP/0.2 what came ahead, then leave.
     Drain,
     /// Leave now.
     Stop,
@@ -149,6 +149,13 @@ pub enum Action {
         /// Who asked.
         client: ClientAddress,
     },
+    /// Take note that so many requests were not begun: they came ahead of a reply
+    /// (MDP/0.1 and MDP/0.2), and go back to the broker with the socket that is closed
+    /// next.
+    GiveBack {
+        /// How many; 1 or more.
+        requests: usize,
+    },
     /// Close the socket, if there is one. Nobody wants the answers of what came by it
     /// any more: drop them, and say [`Event::Freed`] for each.
     Close(CloseReason),
@@ -163,7 +170,8 @@ pub enum CloseReason {
     Disconnected,
     /// The broker sent a message that is no command.
     Invalid,
-    /// The broker sent a request while all places were taken, or one that runs.
+    /// The broker sent a request while all places were taken, or one that runs. In
+    /// MDP/0.1 and MDP/0.2 up to 63 may wait behind the one that runs.
     Unexpected,
     /// The socket could not be opened, or failed.
     Refused,
@@ -179,7 +187,7 @@ impl CloseReason {
             CloseReason::Silent => "broker silent",
             CloseReason::Disconnected => "broker sent DISCONNECT",
             CloseReason::Invalid => "broker sent an invalid message",
-            CloseReason::Unexpected => "broker sent a request to a busy worker",
+            CloseReason::Unexpected => "broker sent more requests than the worker takes",
             CloseReason::Refused => "socket failed",
             CloseReason::Stopped => "worker stops",
         }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::Level;
 use majordomo_protocol::worker::FromBroker;
-use majordomo_protocol::{Body, ClientAddress, Endpoint, Reason, ServiceName, Task};
+use majordomo_protocol::{Body, ClientAddress, Endpoint, Reason, ServiceName, Task, Version};
 
 use super::{Io, Route, Target};
 use crate::counters::Counters;
@@ -43,11 +43,19 @@ impl Bench {
     }
 
     fn with(target: impl FnOnce(Sender<Job>) -> Target) -> Self {
+        Self::of(Version::V1_0, CAPACITY, target)
+    }
+
+    fn of(
+        version: Version,
+        concurrency: usize,
+        target: impl FnOnce(Sender<Job>) -> Target,
+    ) -> Self {
         let context = zmq::Context::new();
         let peer = context.socket(zmq::ROUTER).expect("a socket");
         peer.bind("inproc://bench").expect("a free name");
         let (waker, wake_up) = wake::pair().expect("a pair of sockets");
-        let settings = Settings { context: Some(context), ..Settings::default() };
+        let settings = Settings { version, context: Some(context), ..Settings::default() };
         let (ready, ready_receiver) = bounded(64);
         let outbox = Outbox {
             ready,
@@ -60,7 +68,7 @@ impl Bench {
         let (give, jobs) = bounded(2 * CAPACITY);
         let route = Route {
             name: ServiceName::new("bench").expect("a good name"),
-            concurrency: CAPACITY,
+            concurrency,
             connections: 1,
             time_limit: None,
             metadata: Vec::new(),
@@ -89,7 +97,11 @@ impl Bench {
 
     /// As many requests as may come at once. The numbers are always the same.
     fn requests(&mut self) {
-        for number in 0..CAPACITY {
+        self.some_requests(CAPACITY);
+    }
+
+    fn some_requests(&mut self, count: usize) {
+        for number in 0..count {
             let body = Body::from_frame(Frame::from(&b"do"[..]));
             self.hear(FromBroker::Request { client: id(number), task: Task::default(), body });
         }
@@ -231,6 +243,56 @@ fn inline_answers_wait_for_a_broker_that_does_not_read_and_are_late_when_it_is_l
     bench.turn();
     bench.is_empty();
     assert_eq!(bench.io.outbox.counters.counts().answers, sent + CAPACITY as u64);
+}
+
+#[test]
+fn requests_that_came_ahead_of_inline_answers_go_on_when_the_broker_reads_again() {
+    let mut bench = Bench::of(Version::V0_2, 1, |_| Target::Inline(Arc::new(echo)));
+    let mut requests = 0;
+    while bench.io.connections[0].wire.is_clear() {
+        assert!(requests < 100_000, "the socket takes everything");
+        bench.some_requests(1);
+        bench.io.take_parts(0, bench.time);
+        requests += 1;
+    }
+    // The last answer waits at the socket; one more in front of it, and the rest behind.
+    bench.some_requests(64);
+    bench.io.take_parts(0, bench.time);
+    let connection = &bench.io.connections[0];
+    assert_eq!((connection.waiting(), connection.dialog.requests()), (1, 1));
+    for round in 0.. {
+        assert!(round < 10_000, "the socket takes nothing");
+        while bench.peer.recv_multipart(zmq::DONTWAIT).is_ok() {}
+        bench.io.flush(0, bench.time);
+        if bench.io.connections[0].wire.is_clear() {
+            break;
+        }
+    }
+    // Nothing else would call for the rest.
+    bench.is_empty();
+    assert_eq!(bench.io.outbox.counters.counts().answers, requests + 64);
+}
+
+#[test]
+fn nothing_is_kept_of_requests_that_came_ahead_when_the_connection_is_cut_thousands_of_times() {
+    let mut bench = Bench::of(Version::V0_2, 1, Target::Queue);
+    let (mut answers, mut given_back) = (0, 0);
+    for cut in 0..2000 {
+        bench.some_requests(4);
+        assert_eq!(bench.jobs.len(), 1, "the others wait for it");
+        for _ in 0..cut % 5 {
+            bench.serve(1);
+            answers += 1;
+        }
+        given_back += 3u64.saturating_sub(cut % 5);
+        bench.lose();
+        bench.serve(1);
+        bench.is_empty();
+        bench.come_back();
+    }
+    let counts = bench.io.outbox.counters.counts();
+    assert_eq!((counts.requests, counts.answers), (8000, answers));
+    assert_eq!((counts.requests_given_back, counts.answers_late), (given_back, 0));
 }
 
 #[test]

@@ -58,8 +58,11 @@ impl Io {
         let event = match command {
             Ok(command) => {
                 let (command, too_large) = keep(command, self.settings.request_bytes_max);
-                connection.too_large = too_large;
                 match &command {
+                    FromBroker::Request { .. } => {
+                        self.outbox.counters.request();
+                        connection.too_large.push_back(too_large);
+                    }
                     FromBroker::Disconnect { reason } if *reason != Reason::default() => {
                         let level = trouble_level(broker.troubled, CloseReason::Disconnected);
                         let Reason { code, text } = reason;
@@ -109,10 +112,19 @@ impl Io {
     /// Takes what the handlers of this connection have answered; nothing while the
     /// socket does not take what it was given before, so that handlers wait.
     pub(super) fn take_parts(&mut self, index: usize, time: Instant) {
-        for _ in 0..self.connections[index].waiting() {
+        // Bounded, since handlers go on handing over. An inline one goes on while requests
+        // that came ahead wait, each of them begun by the answer before.
+        let mut handed_over = self.connections[index].parts.len();
+        loop {
             let connection = &mut self.connections[index];
             if !connection.wire.is_clear() {
                 return;
+            }
+            if connection.answered.is_empty() {
+                if handed_over == 0 {
+                    return;
+                }
+                handed_over -= 1;
             }
             if let Some(event) = connection.next_part() {
                 connection.dialog.handle(event, time);
@@ -135,6 +147,11 @@ impl Io {
                         self.outbox.counters.cancellation();
                         task.cancelled.raise();
                     }
+                }
+                Action::GiveBack { requests } => {
+                    self.outbox.counters.requests_given_back(requests as u64);
+                    let service = self.routes[self.connections[index].service].name.as_str();
+                    log::debug!(service, requests; "not begun, and left to the broker's others");
                 }
                 Action::Close(reason) => self.close(index, reason, time),
             }
@@ -160,6 +177,7 @@ impl Io {
         else {
             return;
         };
+        connection.too_large.clear();
         match connection.wire.open(context, endpoint) {
             Ok(()) => log::debug!(
                 broker = endpoint.as_str(), service = self.routes[connection.service].name.as_str();
@@ -194,11 +212,10 @@ impl Io {
         body: Body,
         time: Instant,
     ) {
-        self.outbox.counters.request();
         let connection = &mut self.connections[index];
         let route = &self.routes[connection.service];
         let lane = connection.lane.clone();
-        if let Some(bytes) = connection.too_large.take() {
+        if let Some(bytes) = connection.too_large.pop_front().flatten() {
             let bytes_max = self.settings.request_bytes_max;
             let error = HandlerError::from(format!(
                 "the request has {bytes} bytes; this worker takes at most {bytes_max}"

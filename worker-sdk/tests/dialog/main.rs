@@ -1,5 +1,6 @@
 //! The pure half of a connection under a virtual clock, rule by rule.
 
+mod ahead;
 mod many_requests;
 mod one_request;
 mod world;

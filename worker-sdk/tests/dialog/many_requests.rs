@@ -361,6 +361,7 @@ fn no_history_breaks_the_protocol() {
                         drained = true;
                     }
                     Action::Send(_) => assert!(is_open, "{at}"),
+                    Action::GiveBack { .. } => unreachable!("{at}"),
                     Action::Close(_) => {
                         assert!(is_open, "{at}");
                         is_open = false;

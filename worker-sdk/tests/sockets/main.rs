@@ -3,6 +3,7 @@
 //! intervals are either so long that they never pass or waited for by what follows
 //! from them.
 
+mod ahead;
 mod answers;
 mod broker;
 mod ending;

@@ -171,23 +171,6 @@ fn an_invalid_message_is_answered_by_disconnect_and_a_new_registration() {
 }
 
 #[test]
-fn a_second_request_to_a_busy_place_is_answered_by_disconnect() {
-    in_both_versions(|broker| {
-        let held = Held::new("held");
-        let worker = start(broker.worker().serve(held.service.clone()));
-        let place = broker.ready("held");
-        broker.request(&place, "c1", &[""]);
-        held.begun();
-        broker.request(&place, "c2", &[""]);
-        assert_eq!(broker.receive_from(&place), broker.disconnect());
-        held.release();
-        assert_ne!(broker.ready("held"), place);
-        let counts = worker.counts();
-        assert_eq!((counts.requests, counts.messages_invalid, counts.answers_late), (1, 1, 1));
-    });
-}
-
-#[test]
 fn a_request_that_waited_for_a_thread_while_its_broker_was_lost_is_not_begun() {
     let brokers = [Broker::new(Version::V0_2), Broker::new(Version::V0_2)];
     let (begun, begins) = unbounded();
