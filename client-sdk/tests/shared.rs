@@ -238,6 +238,37 @@ fn parts_come_before_the_last_and_each_gives_it_more_time() {
 }
 
 #[test]
+fn a_reply_in_parts_counts_though_an_earlier_try_was_refused_late() {
+    let (mut table, id) = Table::connected(1);
+    table.pass_alive(0, TIMEOUT);
+    assert_eq!(table.asked(0), id, "a second try");
+    // To the first; the second has begun to run.
+    table.error(0, id, code::BUSY);
+    table.part(0, id, "a");
+    table.pass_alive(0, TIMEOUT - SECOND);
+    assert_eq!(table.dialog.counts().retries, 1);
+    table.last(0, id, "b");
+    assert_eq!(table.parts, [(1, "a".into())]);
+    assert_eq!(table.result().expect("a reply"), "b");
+    table.assert_empty();
+}
+
+#[test]
+fn a_reply_of_which_a_part_was_dropped_is_none() {
+    let (mut table, id) = Table::connected(2);
+    table.error(0, id, code::STOPPING);
+    table.event(1, Event::Connected);
+    assert_eq!(table.asked(1), id);
+    // It runs there all the same, while the call is at another broker.
+    table.part(0, id, "a");
+    table.last(0, id, "b");
+    assert!(table.done.is_empty() && table.parts.is_empty());
+    assert_eq!(table.dialog.counts().dropped, 2);
+    table.last(1, id, "whole");
+    assert_eq!(table.result().expect("a reply"), "whole");
+}
+
+#[test]
 fn after_a_part_there_is_no_other_try() {
     let (mut table, id) = Table::connected(2);
     table.part(0, id, "a");

@@ -25,6 +25,8 @@ pub(super) struct Call<T> {
     pub(super) sent_before: bool,
     /// Brokers left while they had it; they may have it still.
     pub(super) left: Vec<usize>,
+    /// Brokers of whose replies parts were dropped, since the call was elsewhere.
+    pub(super) incomplete: Vec<usize>,
     /// Parts of the reply handed out.
     pub(super) parts: u64,
     /// Tries that had to go elsewhere.
@@ -78,6 +80,7 @@ impl<T> Call<T> {
             tries: 0,
             sent_before: false,
             left: Vec::new(),
+            incomplete: Vec::new(),
             parts: 0,
             moves: 0,
             workerless: 0,
@@ -88,6 +91,12 @@ impl<T> Call<T> {
     /// Whether it waits for an answer of this broker.
     pub(super) fn is_at(&self, broker: usize) -> bool {
         self.state == State::Sent && self.broker == broker
+    }
+
+    /// Whether the last part of a reply of this broker ends a reply that was taken as a
+    /// whole.
+    pub(super) fn is_whole_from(&self, broker: usize) -> bool {
+        (self.parts == 0 || self.broker == broker) && !self.incomplete.contains(&broker)
     }
 
     /// It has ended at this broker, so nothing is to be cancelled there. Whether this was

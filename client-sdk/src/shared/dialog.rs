@@ -212,28 +212,40 @@ impl<T: Clone> Dialog<T> {
 
     fn part(&mut self, broker: usize, request: &Answered, body: Body, now: Instant) {
         let found = match request {
-            Answered::Id(id) => self.find_at(broker, id),
+            Answered::Id(id) => self.find(id),
             Answered::Service(_) => None,
         };
         let Some((key, call)) = found else {
             self.counts.dropped += 1;
             return;
         };
+        // An error of an earlier try made it pause, and here it runs all the same.
+        let runs_again = call.state == State::Pausing && call.broker == broker;
+        if runs_again {
+            call.state = State::Sent;
+        } else if !call.is_at(broker) {
+            if !call.incomplete.contains(&broker) {
+                call.incomplete.push(broker);
+            }
+            self.counts.dropped += 1;
+            return;
+        }
         call.parts += 1;
         let token = call.token.clone();
         let due = now + call.request.timeout;
+        self.brokers[broker].sent += usize::from(runs_again);
         self.actions.push_back(Action::Part { token, key, body });
         self.set_call_timer(key, due);
     }
 
-    /// A reply counts from whichever broker it comes, as long as no part has come from
-    /// another.
+    /// A reply counts from whichever broker it comes, if no part has come from another, and
+    /// all its parts were taken.
     fn last(&mut self, broker: usize, request: &Answered, body: Body) {
         let found = match request {
             Answered::Id(id) => self.find(id),
             Answered::Service(_) => None,
         };
-        match found.filter(|(_, call)| call.parts == 0 || call.broker == broker) {
+        match found.filter(|(_, call)| call.is_whole_from(broker)) {
             None => self.counts.dropped += 1,
             Some((key, call)) => {
                 let was_there = call.has_ended_at(broker);
