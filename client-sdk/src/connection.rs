@@ -13,8 +13,10 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use majordomo_protocol::dump;
+use majordomo_protocol::{HandshakeFailure, Security, dump};
 use zmq::SocketEvent;
+
+use crate::security;
 
 /// How long after a refused connection another is tried.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
@@ -53,6 +55,10 @@ pub(crate) struct Connection {
     established: bool,
     /// Whether it broke, or never came about. It stays so.
     broken: bool,
+    /// Whether something is shown to the broker.
+    is_secured: bool,
+    /// How the handshake failed, or that it has not ended yet.
+    handshake: Option<HandshakeFailure>,
     refused_at: Option<Instant>,
 }
 
@@ -73,10 +79,12 @@ impl Connection {
     pub(crate) fn open(
         context: &zmq::Context,
         endpoint: &str,
+        security: &Security,
         reply_bytes_max: usize,
     ) -> Result<Self, Failed> {
         let socket = context.socket(zmq::DEALER).map_err(failed("open a socket"))?;
         let set = || -> zmq::Result<()> {
+            security::set(&socket, security)?;
             // Nobody would read what a lost connection has not sent.
             socket.set_linger(0)?;
             socket.set_sndhwm(SENDS_WAITING_MAX)?;
@@ -104,6 +112,8 @@ impl Connection {
             endpoint: endpoint.to_owned(),
             established: inproc,
             broken: false,
+            is_secured: !matches!(security, Security::Null),
+            handshake: None,
             refused_at: None,
         })
     }
@@ -140,13 +150,41 @@ impl Connection {
     fn read_monitor(&mut self) -> Result<(), Failed> {
         let Some(monitor) = &self.monitor else { return Ok(()) };
         loop {
-            match monitor.event() {
-                Ok(Some(SocketEvent::HANDSHAKE_SUCCEEDED)) => self.established = true,
-                Ok(_) => self.broken = true,
+            let (event, value) = match monitor.event() {
+                Ok(Some(event)) => event,
+                Ok(None) => continue,
                 Err(zmq::Error::EAGAIN) => return Ok(()),
                 Err(error) => return Err(failed("read the monitor")(error)),
+            };
+            match event {
+                SocketEvent::HANDSHAKE_SUCCEEDED => {
+                    (self.established, self.handshake) = (true, None);
+                }
+                SocketEvent::HANDSHAKE_FAILED_AUTH => {
+                    self.handshake = Some(HandshakeFailure::Rejected);
+                }
+                SocketEvent::HANDSHAKE_FAILED_PROTOCOL if value == MECHANISM_MISMATCH => {
+                    self.handshake = Some(HandshakeFailure::Mechanism);
+                }
+                SocketEvent::HANDSHAKE_FAILED_PROTOCOL
+                | SocketEvent::HANDSHAKE_FAILED_NO_DETAIL => {
+                    self.handshake = Some(HandshakeFailure::Closed);
+                }
+                // Whoever shows nothing is not held back: a broker that hangs is more likely.
+                SocketEvent::CONNECTED if self.is_secured => {
+                    self.handshake = Some(HandshakeFailure::Unfinished);
+                }
+                // One of these follows every handshake that failed.
+                SocketEvent::DISCONNECTED | SocketEvent::CONNECT_RETRIED => self.broken = true,
+                _ => {}
             }
         }
+    }
+
+    /// How the handshake failed, or that it has begun and not ended yet; as
+    /// [`Connection::ready`] last found.
+    pub(crate) fn handshake(&self) -> Option<HandshakeFailure> {
+        self.handshake
     }
 
     /// How long until a refused connection should be tried again; zero at that time.
@@ -255,8 +293,18 @@ struct Monitor(zmq::Socket);
 /// What a monitor tells. CONNECT_RETRIED: an attempt failed. So a socket has few events
 /// in its life, and its monitor never fills, which would stop ZeroMQ's thread too. Not
 /// MONITOR_STOPPED: that is told when the socket has come to its end.
-const EVENTS: [SocketEvent; 3] =
-    [SocketEvent::HANDSHAKE_SUCCEEDED, SocketEvent::DISCONNECTED, SocketEvent::CONNECT_RETRIED];
+const EVENTS: [SocketEvent; 7] = [
+    SocketEvent::CONNECTED,
+    SocketEvent::HANDSHAKE_SUCCEEDED,
+    SocketEvent::HANDSHAKE_FAILED_AUTH,
+    SocketEvent::HANDSHAKE_FAILED_PROTOCOL,
+    SocketEvent::HANDSHAKE_FAILED_NO_DETAIL,
+    SocketEvent::DISCONNECTED,
+    SocketEvent::CONNECT_RETRIED,
+];
+
+/// The value of HANDSHAKE_FAILED_PROTOCOL when the two sides use different mechanisms.
+const MECHANISM_MISMATCH: u32 = 0x1100_0002;
 
 impl Monitor {
     fn of(socket: &zmq::Socket, context: &zmq::Context) -> zmq::Result<Self> {
@@ -285,13 +333,17 @@ impl Monitor {
         format!("inproc://majordomo-client-monitor-{}", NAMED.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The next event, `None` for one of no interest; EAGAIN when nothing is told.
-    fn event(&self) -> zmq::Result<Option<SocketEvent>> {
+    /// The next event and its value, `None` for one of no interest; EAGAIN when nothing is
+    /// told.
+    fn event(&self) -> zmq::Result<Option<(SocketEvent, u32)>> {
         let frames = receive(&self.0)?;
-        // An event is two bytes in the machine's order, and a value.
-        let Some([low, high, ..]) = frames.first().map(|frame| &frame[..]) else { return Ok(None) };
-        let event = u16::from_ne_bytes([*low, *high]);
-        Ok(EVENTS.into_iter().find(|known| known.to_raw() == event))
+        // An event is two bytes in the machine's order, and a value of four.
+        let Some(&[low, high, a, b, c, d]) = frames.first().map(|frame| &frame[..]) else {
+            return Ok(None);
+        };
+        let event = u16::from_ne_bytes([low, high]);
+        let event = EVENTS.into_iter().find(|known| known.to_raw() == event);
+        Ok(event.map(|event| (event, u32::from_ne_bytes([a, b, c, d]))))
     }
 }
 
@@ -345,7 +397,9 @@ mod tests {
         broker.set_linger(0).unwrap();
         broker.bind("tcp://127.0.0.1:*").unwrap();
         let endpoint = broker.get_last_endpoint().unwrap().unwrap();
-        let open = |endpoint: &str| Connection::open(&context, endpoint, 1).ok().expect("it opens");
+        let open = |endpoint: &str| {
+            Connection::open(&context, endpoint, &Security::Null, 1).ok().expect("it opens")
+        };
         for round in 0..300 {
             let mut connection = open(&endpoint);
             let _refused = open("tcp://127.0.0.1:1");

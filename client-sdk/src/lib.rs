@@ -104,6 +104,7 @@ mod io;
 mod mmi;
 mod options;
 mod places;
+mod security;
 mod settings;
 pub mod shared;
 mod slot;
@@ -131,4 +132,7 @@ pub use typed::{TypedClient, TypedReplies};
 pub use typed_error::{Details, TypedError};
 
 pub use majordomo_protocol::mmi::BrokerReport;
-pub use majordomo_protocol::{Body, ENDPOINT_DEFAULT, Metadata, ServiceName, Version};
+pub use majordomo_protocol::{
+    Body, ENDPOINT_DEFAULT, HandshakeFailure, KeyPair, Metadata, PublicKey, SecretKey, Security,
+    ServiceName, Version,
+};
