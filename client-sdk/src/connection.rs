@@ -10,12 +10,11 @@
 
 use std::ops::Deref;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use majordomo_protocol::{HandshakeFailure, Security, dump};
-use zmq::SocketEvent;
 
+use crate::monitor::{Monitor, Told};
 use crate::security;
 
 /// How long after a refused connection another is tried.
@@ -150,33 +149,17 @@ impl Connection {
     fn read_monitor(&mut self) -> Result<(), Failed> {
         let Some(monitor) = &self.monitor else { return Ok(()) };
         loop {
-            let (event, value) = match monitor.event() {
-                Ok(Some(event)) => event,
-                Ok(None) => continue,
-                Err(zmq::Error::EAGAIN) => return Ok(()),
-                Err(error) => return Err(failed("read the monitor")(error)),
-            };
-            match event {
-                SocketEvent::HANDSHAKE_SUCCEEDED => {
-                    (self.established, self.handshake) = (true, None);
-                }
-                SocketEvent::HANDSHAKE_FAILED_AUTH => {
-                    self.handshake = Some(HandshakeFailure::Rejected);
-                }
-                SocketEvent::HANDSHAKE_FAILED_PROTOCOL if value == MECHANISM_MISMATCH => {
-                    self.handshake = Some(HandshakeFailure::Mechanism);
-                }
-                SocketEvent::HANDSHAKE_FAILED_PROTOCOL
-                | SocketEvent::HANDSHAKE_FAILED_NO_DETAIL => {
-                    self.handshake = Some(HandshakeFailure::Closed);
-                }
-                // Whoever shows nothing is not held back: a broker that hangs is more likely.
-                SocketEvent::CONNECTED if self.is_secured => {
+            match monitor.told() {
+                Ok(Some(Told::Reached)) if self.is_secured => {
                     self.handshake = Some(HandshakeFailure::Unfinished);
                 }
-                // One of these follows every handshake that failed.
-                SocketEvent::DISCONNECTED | SocketEvent::CONNECT_RETRIED => self.broken = true,
-                _ => {}
+                // Whoever shows nothing is not held back: a broker that hangs is more likely.
+                Ok(Some(Told::Reached) | None) => {}
+                Ok(Some(Told::Established)) => (self.established, self.handshake) = (true, None),
+                Ok(Some(Told::NotLetIn(failure))) => self.handshake = Some(failure),
+                Ok(Some(Told::Broken)) => self.broken = true,
+                Err(zmq::Error::EAGAIN) => return Ok(()),
+                Err(error) => return Err(failed("read the monitor")(error)),
             }
         }
     }
@@ -229,14 +212,14 @@ impl Connection {
     /// and for room to send if that is `wanted`.
     pub(crate) fn poll_items(&self, wanted: bool) -> impl Iterator<Item = zmq::PollItem<'_>> {
         let events = if wanted { zmq::POLLIN | zmq::POLLOUT } else { zmq::POLLIN };
-        let monitor = self.monitor.iter().map(|monitor| monitor.0.as_poll_item(zmq::POLLIN));
+        let monitor = self.monitor.iter().map(|monitor| monitor.socket().as_poll_item(zmq::POLLIN));
         std::iter::once(self.socket.as_poll_item(events)).chain(monitor)
     }
 
     /// Whether nothing has come that was not read.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut sockets =
-            std::iter::once(&self.socket).chain(self.monitor.as_ref().map(|monitor| &monitor.0));
+            std::iter::once(&self.socket).chain(self.monitor.as_ref().map(Monitor::socket));
         sockets.all(|socket| {
             retry(|| socket.get_events()).is_ok_and(|events| !events.contains(zmq::POLLIN))
         })
@@ -246,7 +229,7 @@ impl Connection {
     /// they must have been [quiet](Connection::is_quiet) then.
     pub(crate) fn fds(&self) -> Vec<RawFd> {
         let sockets =
-            std::iter::once(&self.socket).chain(self.monitor.as_ref().map(|monitor| &monitor.0));
+            std::iter::once(&self.socket).chain(self.monitor.as_ref().map(Monitor::socket));
         sockets.filter_map(|socket| socket.get_fd().ok()).collect()
     }
 
@@ -260,7 +243,7 @@ impl Connection {
     pub(crate) fn wait(&self, left: Duration) -> Result<(), Failed> {
         let socket = self.socket.as_poll_item(zmq::POLLIN);
         match &self.monitor {
-            Some(monitor) => poll(&mut [socket, monitor.0.as_poll_item(zmq::POLLIN)], left),
+            Some(monitor) => poll(&mut [socket, monitor.socket().as_poll_item(zmq::POLLIN)], left),
             None => poll(&mut [socket], left.min(LOOK)),
         }
     }
@@ -282,73 +265,8 @@ impl Drop for Connection {
     }
 }
 
-/// A socket that tells when the connection of another one completes and breaks.
-///
-/// ZeroMQ's threads wait for ever to tell an event when nobody is there any more to
-/// be told, and with them everything in their context. They go on telling while a
-/// closed socket comes to its end, which nobody can wait for. So a socket tells nothing
-/// any more before it is closed.
-struct Monitor(zmq::Socket);
-
-/// What a monitor tells. CONNECT_RETRIED: an attempt failed. So a socket has few events
-/// in its life, and its monitor never fills, which would stop ZeroMQ's thread too. Not
-/// MONITOR_STOPPED: that is told when the socket has come to its end.
-const EVENTS: [SocketEvent; 7] = [
-    SocketEvent::CONNECTED,
-    SocketEvent::HANDSHAKE_SUCCEEDED,
-    SocketEvent::HANDSHAKE_FAILED_AUTH,
-    SocketEvent::HANDSHAKE_FAILED_PROTOCOL,
-    SocketEvent::HANDSHAKE_FAILED_NO_DETAIL,
-    SocketEvent::DISCONNECTED,
-    SocketEvent::CONNECT_RETRIED,
-];
-
-/// The value of HANDSHAKE_FAILED_PROTOCOL when the two sides use different mechanisms.
-const MECHANISM_MISMATCH: u32 = 0x1100_0002;
-
-impl Monitor {
-    fn of(socket: &zmq::Socket, context: &zmq::Context) -> zmq::Result<Self> {
-        let name = Self::name();
-        // First, since nothing may fail once the socket is monitored.
-        let monitor = context.socket(zmq::PAIR)?;
-        monitor.set_linger(0)?;
-        socket.monitor(
-            &name,
-            EVENTS.iter().fold(0, |mask, event| mask | i32::from(event.to_raw())),
-        )?;
-        monitor.connect(&name)?;
-        Ok(Monitor(monitor))
-    }
-
-    /// Has a socket tell nothing from now on: a monitor takes the place of the one
-    /// before it, and this one is for no event. When it cannot be made there is none.
-    fn stop(socket: &zmq::Socket) {
-        if let Err(error) = socket.monitor(&Self::name(), 0) {
-            log::debug!("a socket's monitor was not replaced: {error}");
-        }
-    }
-
-    fn name() -> String {
-        static NAMED: AtomicU64 = AtomicU64::new(0);
-        format!("inproc://majordomo-client-monitor-{}", NAMED.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// The next event and its value, `None` for one of no interest; EAGAIN when nothing is
-    /// told.
-    fn event(&self) -> zmq::Result<Option<(SocketEvent, u32)>> {
-        let frames = receive(&self.0)?;
-        // An event is two bytes in the machine's order, and a value of four.
-        let Some(&[low, high, a, b, c, d]) = frames.first().map(|frame| &frame[..]) else {
-            return Ok(None);
-        };
-        let event = u16::from_ne_bytes([low, high]);
-        let event = EVENTS.into_iter().find(|known| known.to_raw() == event);
-        Ok(event.map(|event| (event, u32::from_ne_bytes([a, b, c, d]))))
-    }
-}
-
 /// Receives all frames of a message, or EAGAIN when none is there.
-fn receive(socket: &zmq::Socket) -> zmq::Result<Vec<zmq::Message>> {
+pub(crate) fn receive(socket: &zmq::Socket) -> zmq::Result<Vec<zmq::Message>> {
     let mut frames = Vec::new();
     loop {
         let frame = retry(|| socket.recv_msg(zmq::DONTWAIT))?;

@@ -102,6 +102,7 @@ mod error;
 mod event;
 mod io;
 mod mmi;
+mod monitor;
 mod options;
 mod places;
 mod security;
