@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use majordomo_protocol::worker::{Commands, FromBroker, ToBroker};
 use majordomo_protocol::{
-    Body, ClientAddress, DecodeError, Frames, HandshakeFailure, Reason, Version,
+    Body, ClientAddress, DecodeError, Frames, HandshakeFailure, Reason, Security, Version,
 };
 
 use super::{Io, SOCKETS_PER_CONTEXT, Target};
@@ -307,12 +307,15 @@ impl Io {
         let broker = &mut self.brokers[connection.broker];
         let level = trouble_level(broker.troubled, CloseReason::Refused);
         broker.troubled = true;
+        let endpoint = broker.endpoint.as_str();
         log::log!(
-            level, broker = broker.endpoint.as_str();
+            level, broker = endpoint;
             "the broker does not let this worker in, will try again: {failure}"
         );
-        // Else ZeroMQ itself goes on, as long as the broker may be silent.
-        if failure.is_final() {
+        // Where nothing is shown nothing can be wrong with it, and a broker that ends or a proxy
+        // without one is more likely: ZeroMQ itself goes on.
+        let is_secured = !matches!(self.settings.credentials.of(endpoint), Security::Null);
+        if failure.is_final() || is_secured {
             connection.dialog.handle(Event::Refused, time);
             self.perform(index, time);
         }
