@@ -103,7 +103,7 @@ fn a_key_pair_is_made_once_and_the_secret_is_printed_nowhere() {
 }
 
 #[test]
-fn call_work_and_status_show_keys_and_passwords() {
+fn every_command_shows_keys_and_passwords() {
     let secured = Secured::new();
     let key = ["--server-key", "broker.pub", "--key-file", "alice.key"];
     let mut work = secured.command(CURVE, &[&["work", "count"], &key[..]].concat());
@@ -116,6 +116,8 @@ fn call_work_and_status_show_keys_and_passwords() {
     secured.run(CURVE, &old).prints("2\n");
     let status = secured.run(CURVE, &[&["status", "count"], &key[..]].concat()).text();
     assert!(status.contains("count"), "{status}");
+    let bench = secured.run(CURVE, &[&["bench", "--seconds", "0.1"], &key[..]].concat()).text();
+    assert!(bench.contains("requests per second"), "{bench}");
     let mut by_variables = secured.command(CURVE, &call);
     by_variables.env("MAJORDOMO_SERVER_KEY", "broker.pub").env("MAJORDOMO_KEY_FILE", "alice.key");
     end(by_variables.spawn().unwrap()).prints("2\n");
