@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use majordomo_protocol::{ServiceName, Version};
 
+use crate::security::Shown;
 use crate::units::{duration, seconds, size};
 
 /// The variable that names the brokers when no flag does.
@@ -30,6 +31,8 @@ pub(crate) enum Task {
 pub(crate) struct Invocation {
     /// Endpoints of brokers; none for the default.
     pub(crate) brokers: Vec<String>,
+    /// What they are shown.
+    pub(crate) shown: Shown,
     pub(crate) verbose: bool,
     pub(crate) command: Command,
 }
@@ -69,6 +72,7 @@ pub(crate) fn parse(
         Command::Work(work) => &work.common,
         Command::Status(status) => &status.common,
         Command::Bench(bench) => &bench.common,
+        Command::Keygen(_) => &Common::default(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut CommandLine::command(), "majordomo", &mut script);
@@ -80,7 +84,8 @@ pub(crate) fn parse(
         brokers = brokers_of(variable)?;
     }
     let verbose = line.common.verbose || within.verbose;
-    Ok(Task::Run(Box::new(Invocation { brokers, verbose, command: line.command })))
+    let shown = line.common.shown.and(&within.shown);
+    Ok(Task::Run(Box::new(Invocation { brokers, shown, verbose, command: line.command })))
 }
 
 /// The brokers that the variable names, separated by commas.
@@ -103,6 +108,9 @@ Example, in three terminals:
 The broker is the one that --broker names, before or after the command; else
 MAJORDOMO_BROKER, where several are separated by commas; else tcp://127.0.0.1:5555.
 With several, `call` and `status` try one after the other, and `work` serves all.
+
+A broker that wants a key is shown one by --server-key and --key-file, one that wants a
+password by --user and --password-file; each has a variable too.
 
 Durations are written 500ms, 2s, 1.5m or 1h; a number alone is seconds. Sizes are
 written 4096, 64KiB, 5MiB or 1GiB.
@@ -141,6 +149,7 @@ pub(crate) enum Command {
     Work(Work),
     Status(Status),
     Bench(Bench),
+    Keygen(Keygen),
     /// Print the completions of a shell.
     ///
     /// For bash, in ~/.bashrc: source <(majordomo completions bash)
@@ -152,12 +161,14 @@ pub(crate) enum Command {
 
 /// What every command takes, and the command line before the command, too. The two
 /// are added up, which clap's global flags would not do.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(crate) struct Common {
     /// A broker: tcp://HOST:PORT or ipc://PATH. Repeat it for several. Default: those of
     /// MAJORDOMO_BROKER, else tcp://127.0.0.1:5555.
     #[arg(long = "broker", value_name = "ENDPOINT")]
     brokers: Vec<String>,
+    #[command(flatten)]
+    shown: Shown,
     /// Say on standard error what happens.
     #[arg(short, long)]
     verbose: bool,
@@ -404,6 +415,39 @@ pub(crate) struct Bench {
     pub(crate) json: bool,
     #[command(flatten)]
     common: Common,
+}
+
+const KEYGEN_HELP: &str = "\
+Examples:
+  majordomo keygen broker
+  majordomo keygen alice --client '*' --worker 'print.*' >> rights.toml
+
+NAME.key holds both keys and is for its owner alone: `majordomo-broker
+--curve-secret-key-file NAME.key`, `majordomo call --key-file NAME.key`. NAME.pub holds the
+public one: `--server-key NAME.pub`. On standard output is the entry for the rights file of a
+broker that NAME is to be let in by; without --client, --worker and --operator it may do
+nothing yet.";
+
+/// Make a CURVE key pair.
+#[derive(Args, Debug)]
+#[command(after_long_help = KEYGEN_HELP)]
+pub(crate) struct Keygen {
+    /// Where the files are to be, and whose they are.
+    #[arg(default_value = "majordomo", value_hint = ValueHint::FilePath)]
+    pub(crate) name: PathBuf,
+    /// A service that it may call, or the beginning of names with a * behind it. Repeat it for
+    /// several.
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) client: Vec<String>,
+    /// The same for what it may serve.
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) worker: Vec<String>,
+    /// It may ask for the state of the broker: `majordomo status`.
+    #[arg(long)]
+    pub(crate) operator: bool,
+    /// Replace files that are there. What was locked by the old key stays locked.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[cfg(test)]

@@ -6,15 +6,15 @@ use std::time::Duration;
 use anyhow::anyhow;
 use majordomo_client::{
     BlockingClient, BlockingClientBuilder, CallError, Client, ClientBuilder, ENDPOINT_DEFAULT,
-    Version,
+    Security, Version,
 };
 
 use crate::args::Asking;
 use crate::printable;
 
 /// A client of MDP/1.0 that asks as it was told to.
-pub(crate) fn client(brokers: &[String], asking: &Asking) -> ClientBuilder {
-    let mut builder = Client::builder();
+pub(crate) fn client(brokers: &[String], security: Security, asking: &Asking) -> ClientBuilder {
+    let mut builder = Client::builder().security(security);
     for endpoint in brokers {
         builder = builder.broker(endpoint);
     }
@@ -32,10 +32,11 @@ pub(crate) fn client(brokers: &[String], asking: &Asking) -> ClientBuilder {
 /// The same for an older version.
 pub(crate) fn blocking(
     brokers: &[String],
+    security: Security,
     asking: &Asking,
     version: Version,
 ) -> BlockingClientBuilder {
-    let mut builder = BlockingClient::builder().version(version);
+    let mut builder = BlockingClient::builder().version(version).security(security);
     for endpoint in brokers {
         builder = builder.broker(endpoint);
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use hdrhistogram::Histogram;
 use majordomo_client::{Call, CallError, Client, ENDPOINT_DEFAULT, Options};
-use majordomo_protocol::Body;
+use majordomo_protocol::{Body, Security};
 use majordomo_worker::{Request, RunningWorker, Service, Worker};
 
 use crate::args::Bench;
@@ -30,8 +30,9 @@ const CONCURRENCY_MAX: usize = 1_000;
 /// Reasons that are told apart: a service may have a new text for each failure.
 const REASONS_MAX: usize = 5;
 
-pub(crate) fn run(bench: &Bench, brokers: &[String]) -> anyhow::Result<()> {
+pub(crate) fn run(bench: &Bench, brokers: &[String], security: &Security) -> anyhow::Result<()> {
     let mut builder = Client::builder().timeout(TIMEOUT).outstanding_max(bench.in_flight);
+    builder = builder.security(security.clone());
     for endpoint in brokers {
         builder = builder.broker(endpoint);
     }
@@ -41,7 +42,7 @@ pub(crate) fn run(bench: &Bench, brokers: &[String]) -> anyhow::Result<()> {
         Some(signal) => Interrupted(signal).into(),
         None => error,
     };
-    let (service, _worker) = served(bench, brokers, &client).map_err(interrupted)?;
+    let (service, _worker) = served(bench, brokers, security, &client).map_err(interrupted)?;
     let options = Options::new().tries(1).deadline(TIMEOUT).fail_fast();
     let calls = Calls { client: &client, service, options, body: vec![b'x'; bench.body_bytes] };
     let mut failures = Failures::default();
@@ -61,6 +62,7 @@ pub(crate) fn run(bench: &Bench, brokers: &[String]) -> anyhow::Result<()> {
 fn served(
     bench: &Bench,
     brokers: &[String],
+    security: &Security,
     client: &Client,
 ) -> anyhow::Result<(String, Option<RunningWorker>)> {
     let told = |error| explained(error, client, brokers);
@@ -77,6 +79,7 @@ fn served(
     let echo = Service::new(service.as_str(), |request: Request| Ok(request.into_body()));
     let echo = echo.inline().concurrency(bench.in_flight.min(CONCURRENCY_MAX));
     let mut worker = Worker::builder().serve(echo).drain_limit(Duration::from_secs(1));
+    worker = worker.security(security.clone());
     for endpoint in brokers {
         worker = worker.broker(endpoint);
     }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use majordomo_client::{Body, CallError, Client, Options, Reply, failure};
+use majordomo_client::{Body, CallError, Client, Options, Reply, Security, failure};
 use majordomo_protocol::dump;
 
 use crate::args::{Call, Protocol, UsageError};
@@ -21,12 +21,17 @@ use crate::{asking, note, print, printable};
 const LOOKS: u32 = 10;
 const LOOK: Duration = Duration::from_millis(100);
 
-pub(crate) fn run(call: &Call, brokers: &[String], verbose: bool) -> anyhow::Result<()> {
+pub(crate) fn run(
+    call: &Call,
+    brokers: &[String],
+    security: Security,
+    verbose: bool,
+) -> anyhow::Result<()> {
     let service = call.service.as_str();
     let progress = || (verbose || io::stderr().is_terminal()).then(|| Progress::start(service));
     // Wrong settings are told before standard input is waited for.
     if call.asking.protocol == Protocol::V1_0 {
-        let client = asking::client(brokers, &call.asking);
+        let client = asking::client(brokers, security, &call.asking);
         let client = client.body_bytes_max(call.bytes_max).reply_bytes_max(call.bytes_max);
         let client = client.build()?;
         let (body, progress) = (body(call)?, progress());
@@ -38,7 +43,7 @@ pub(crate) fn run(call: &Call, brokers: &[String], verbose: bool) -> anyhow::Res
     if call.once {
         return Err(UsageError("--once needs MDP/1.0: older versions cannot say it".into()).into());
     }
-    let client = asking::blocking(brokers, &call.asking, call.asking.protocol.into());
+    let client = asking::blocking(brokers, security, &call.asking, call.asking.protocol.into());
     let client = client.body_bytes_max(call.bytes_max).reply_bytes_max(call.bytes_max);
     let mut client = client.build()?;
     let replies = client.stream(service, body(call)?)?;

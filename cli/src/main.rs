@@ -7,6 +7,8 @@ mod bench;
 mod call;
 mod command;
 mod interrupt;
+mod keygen;
+mod security;
 mod status;
 mod units;
 mod work;
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn run(invocation: &Invocation) -> anyhow::Result<()> {
-    let Invocation { brokers, verbose, command } = invocation;
+    let Invocation { brokers, shown, verbose, command } = invocation;
     let mut logger = env_logger::Builder::new();
     match verbose {
         true => logger.filter_level(log::LevelFilter::Debug),
@@ -52,11 +54,13 @@ fn run(invocation: &Invocation) -> anyhow::Result<()> {
             .filter_module("majordomo_client", log::LevelFilter::Error),
     };
     logger.format_timestamp_millis().try_init()?;
+    let security = || shown.read(|name| std::env::var_os(name));
     match command {
-        Command::Call(call) => call::run(call, brokers, *verbose),
-        Command::Work(work) => work::run(work, brokers),
-        Command::Status(status) => status::run(status, brokers),
-        Command::Bench(bench) => bench::run(bench, brokers),
+        Command::Call(call) => call::run(call, brokers, security()?, *verbose),
+        Command::Work(work) => work::run(work, brokers, security()?),
+        Command::Status(status) => status::run(status, brokers, security()?),
+        Command::Bench(bench) => bench::run(bench, brokers, &security()?),
+        Command::Keygen(keygen) => keygen::run(keygen),
         // Printed without being run.
         Command::Completions { .. } => Ok(()),
     }

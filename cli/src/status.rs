@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use comfy_table::{CellAlignment, Table, presets};
-use majordomo_client::{BrokerReport, ServiceName};
+use majordomo_client::{BrokerReport, Security, ServiceName};
 use majordomo_protocol::mmi::{self, WorkerReport, WorkerState};
 
 use crate::args::{Protocol, Status, UsageError};
@@ -19,8 +19,8 @@ const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
 /// More often a broker is not to be asked.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
-pub(crate) fn run(status: &Status, brokers: &[String]) -> anyhow::Result<()> {
-    let mut ask = question(status, brokers)?;
+pub(crate) fn run(status: &Status, brokers: &[String], security: Security) -> anyhow::Result<()> {
+    let mut ask = question(status, brokers, security)?;
     let Some(interval) = status.watch else {
         return show(ask()?, status, b"");
     };
@@ -45,17 +45,18 @@ pub(crate) fn run(status: &Status, brokers: &[String]) -> anyhow::Result<()> {
 fn question(
     status: &Status,
     brokers: &[String],
+    security: Security,
 ) -> anyhow::Result<Box<dyn FnMut() -> anyhow::Result<Vec<u8>>>> {
     if status.asking.protocol == Protocol::V1_0 {
         let (client, brokers) =
-            (asking::client(brokers, &status.asking).build()?, brokers.to_vec());
+            (asking::client(brokers, security, &status.asking).build()?, brokers.to_vec());
         return Ok(Box::new(move || {
             let answer = client.call(mmi::BROKER, "");
             Ok(answer.map_err(|error| asking::told(error, &client, &brokers, false))?.into_bytes())
         }));
     }
     let version = status.asking.protocol.into();
-    let mut client = asking::blocking(brokers, &status.asking, version).build()?;
+    let mut client = asking::blocking(brokers, security, &status.asking, version).build()?;
     Ok(Box::new(move || Ok(client.request(mmi::BROKER, "")?.into_bytes())))
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 
 use anyhow::Context;
 use majordomo_worker::{
-    Finished, Handler, HandlerError, Request, Responder, Service, StopHandle, Worker,
+    Finished, Handler, HandlerError, Request, Responder, Security, Service, StopHandle, Worker,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -17,7 +17,7 @@ use crate::args::Work;
 use crate::command::{Children, Output, Program, Task};
 use crate::{NAME, print};
 
-pub(crate) fn run(work: &Work, brokers: &[String]) -> anyhow::Result<()> {
+pub(crate) fn run(work: &Work, brokers: &[String], security: Security) -> anyhow::Result<()> {
     let children = Arc::new(Children::default());
     let handler = Commands {
         program: Program::find(&work.command)?,
@@ -34,6 +34,7 @@ pub(crate) fn run(work: &Work, brokers: &[String]) -> anyhow::Result<()> {
     }
     let mut builder = Worker::builder()
         .serve(service)
+        .security(security)
         .version(work.protocol.into())
         .heartbeat_interval(work.heartbeat_interval)
         .heartbeat_liveness(work.heartbeat_liveness)

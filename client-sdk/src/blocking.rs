@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use majordomo_protocol::mmi::{BROKER, BrokerReport, SERVICE};
-use majordomo_protocol::{Body, ServiceName, Version};
+use majordomo_protocol::{Body, Security, ServiceName, Version};
 
 use crate::dialog::{Delivery, Dialog, Reply, Settings};
 use crate::error::{Error, Violation};
 use crate::io::{self, Io};
 use crate::mmi;
+use crate::security::Credentials;
 
 /// A client whose calls block until there is a reply or an error.
 ///
@@ -60,7 +61,11 @@ impl BlockingClient {
 
     /// A client with other settings.
     pub fn builder() -> BlockingClientBuilder {
-        BlockingClientBuilder { settings: Settings::default(), context: None }
+        BlockingClientBuilder {
+            settings: Settings::default(),
+            credentials: Credentials::default(),
+            context: None,
+        }
     }
 
     /// Asks a service and returns its reply.
@@ -71,7 +76,7 @@ impl BlockingClient {
     /// # Errors
     ///
     /// [`Error::ServiceName`] and [`Error::BodyOverLimit`] before anything is sent;
-    /// [`Error::Unreachable`], [`Error::TimedOut`], [`Error::Lost`] and
+    /// [`Error::Unreachable`], [`Error::Unauthorized`], [`Error::TimedOut`], [`Error::Lost`] and
     /// [`Error::Violation`] after the last try; [`Error::ReplyOverLimit`],
     /// [`Error::Closed`] and [`Error::Socket`] at once.
     pub fn request(&mut self, service: &str, body: impl Into<Body>) -> Result<Body, Error> {
@@ -210,6 +215,7 @@ impl Drop for BlockingReplies<'_> {
 #[must_use = "a client comes of it by build()"]
 pub struct BlockingClientBuilder {
     settings: Settings,
+    credentials: Credentials,
     context: Option<zmq::Context>,
 }
 
@@ -222,6 +228,19 @@ impl BlockingClientBuilder {
     /// unreachable but silent. Default: [`ENDPOINT_DEFAULT`](crate::ENDPOINT_DEFAULT).
     pub fn broker(mut self, endpoint: impl Into<String>) -> Self {
         self.settings.endpoints.push(endpoint.into());
+        self
+    }
+
+    /// One more broker, which is shown something else than the [others](Self::security).
+    pub fn broker_with(mut self, endpoint: impl Into<String>, security: Security) -> Self {
+        let endpoint = endpoint.into();
+        self.credentials.set(&endpoint, security);
+        self.broker(endpoint)
+    }
+
+    /// What brokers are shown: a key of CURVE, a password of PLAIN, or, by default, nothing.
+    pub fn security(mut self, security: Security) -> Self {
+        self.credentials.set_all(security);
         self
     }
 
@@ -300,10 +319,16 @@ impl BlockingClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] and [`Error::Endpoint`].
+    /// [`Error::Setting`], [`Error::Endpoint`] and [`Error::CurveMissing`].
     pub fn build(self) -> Result<BlockingClient, Error> {
+        if !self.credentials.are_possible() {
+            return Err(Error::CurveMissing);
+        }
         let dialog = Dialog::new(self.settings, fastrand::u64(..))?;
-        Ok(BlockingClient { dialog, io: Io::new(self.context.unwrap_or_default()) })
+        Ok(BlockingClient {
+            dialog,
+            io: Io::new(self.context.unwrap_or_default(), self.credentials),
+        })
     }
 }
 
@@ -311,6 +336,7 @@ impl std::fmt::Debug for BlockingClientBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BlockingClientBuilder")
             .field("settings", &self.settings)
+            .field("credentials", &self.credentials)
             .finish_non_exhaustive()
     }
 }

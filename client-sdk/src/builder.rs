@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use majordomo_protocol::Security;
+
 use crate::call_error::CallError;
 use crate::client::Client;
+use crate::security::Credentials;
 use crate::shared::Settings;
 
 /// What [`Client::submit`] does where as many calls, or bytes, are outstanding as may be.
@@ -23,6 +26,7 @@ pub enum WhenFull {
 pub struct ClientBuilder {
     settings: Settings,
     when_full: WhenFull,
+    credentials: Credentials,
     context: Option<zmq::Context>,
 }
 
@@ -31,6 +35,7 @@ impl ClientBuilder {
         ClientBuilder {
             settings: Settings::default(),
             when_full: WhenFull::default(),
+            credentials: Credentials::default(),
             context: None,
         }
     }
@@ -42,6 +47,29 @@ impl ClientBuilder {
     /// [context](Self::context). Default: [`ENDPOINT_DEFAULT`](crate::ENDPOINT_DEFAULT).
     pub fn broker(mut self, endpoint: impl Into<String>) -> Self {
         self.settings.endpoints.push(endpoint.into());
+        self
+    }
+
+    /// One more broker, which is shown something else than the [others](Self::security).
+    pub fn broker_with(mut self, endpoint: impl Into<String>, security: Security) -> Self {
+        let endpoint = endpoint.into();
+        self.credentials.set(&endpoint, security);
+        self.broker(endpoint)
+    }
+
+    /// What brokers are shown: a key of CURVE, a password of PLAIN, or, by default, nothing.
+    ///
+    /// ```no_run
+    /// use majordomo_client::{Client, Security};
+    ///
+    /// let client = Client::builder()
+    ///     .broker("tcp://broker.example:5555")
+    ///     .security(Security::curve_files("broker.pub", "alice.key")?)
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn security(mut self, security: Security) -> Self {
+        self.credentials.set_all(security);
         self
     }
 
@@ -160,9 +188,14 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`CallError::Setting`], [`CallError::Endpoint`] and [`CallError::Start`].
+    /// [`CallError::Setting`], [`CallError::Endpoint`], [`CallError::CurveMissing`] and
+    /// [`CallError::Start`].
     pub fn build(self) -> Result<Client, CallError> {
-        Client::start(self.settings, self.when_full, self.context.unwrap_or_default())
+        if !self.credentials.are_possible() {
+            return Err(CallError::CurveMissing);
+        }
+        let context = self.context.unwrap_or_default();
+        Client::start(self.settings, self.when_full, self.credentials, context)
     }
 }
 
@@ -171,6 +204,7 @@ impl std::fmt::Debug for ClientBuilder {
         f.debug_struct("ClientBuilder")
             .field("settings", &self.settings)
             .field("when_full", &self.when_full)
+            .field("credentials", &self.credentials)
             .finish_non_exhaustive()
     }
 }

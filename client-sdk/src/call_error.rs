@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use crate::error::Violation;
-use majordomo_protocol::{Body, InvalidEndpoint, InvalidServiceName, ServiceName};
+use crate::error::{CURVE_MISSING, Violation};
+use majordomo_protocol::{
+    Body, HandshakeFailure, InvalidEndpoint, InvalidServiceName, ServiceName,
+};
 
 /// Why a call of a [`Client`](crate::Client), or the making of one, failed.
 ///
@@ -127,6 +129,20 @@ pub enum CallError {
         details: Body,
     },
 
+    /// A broker does not let this client in: it refused the key, the password or the
+    /// mechanism, and no other broker did better. Correct the credentials, or have them
+    /// entered in the broker's rights file.
+    #[error("the broker at {endpoint} does not let this client in: {reason}")]
+    Unauthorized {
+        /// The endpoint of the last that did not.
+        endpoint: String,
+        /// How it went.
+        reason: HandshakeFailure,
+        /// Whether an earlier try, at another broker or before the key was withdrawn, may
+        /// have run.
+        may_have_run: bool,
+    },
+
     /// This client may not call this service (403).
     #[error("not allowed to call service {service}: {text}")]
     Refused {
@@ -197,6 +213,11 @@ pub enum CallError {
     #[error(transparent)]
     Endpoint(#[from] InvalidEndpoint),
 
+    /// CURVE is wanted, and libzmq was built without it. No client was made. Build against
+    /// the `zmq-sys` of Majordomo's repository.
+    #[error("{CURVE_MISSING}")]
+    CurveMissing,
+
     /// The system gave no thread or no socket pair for the client's I/O.
     #[error("cannot start the I/O thread")]
     Start(#[source] std::io::Error),
@@ -214,6 +235,7 @@ impl CallError {
             | CallError::Full { .. }
             | CallError::Setting { .. }
             | CallError::Endpoint(_)
+            | CallError::CurveMissing
             | CallError::Start(_) => false,
             CallError::WorkerLost { .. }
             | CallError::Violation(_)
@@ -225,6 +247,7 @@ impl CallError {
             | CallError::Stopping { may_have_run, .. }
             | CallError::Deadline { may_have_run, .. }
             | CallError::Cancelled { may_have_run, .. }
+            | CallError::Unauthorized { may_have_run, .. }
             | CallError::Refused { may_have_run, .. }
             | CallError::TooLarge { may_have_run, .. }
             | CallError::Disconnected { may_have_run, .. }

@@ -17,6 +17,7 @@ use crate::call_error::CallError;
 use crate::mmi;
 use crate::options::Options;
 use crate::places::Places;
+use crate::security::Credentials;
 use crate::shared::io::{Driver, Submit};
 use crate::shared::{Counts, Dialog, Request, Settings};
 use crate::slot::{self, Pending, Slot};
@@ -109,6 +110,7 @@ impl Client {
     pub(crate) fn start(
         settings: Settings,
         when_full: WhenFull,
+        credentials: Credentials,
         context: zmq::Context,
     ) -> Result<Self, CallError> {
         // The hasher's keys come from the system's randomness.
@@ -117,7 +119,7 @@ impl Client {
         let settings = dialog.settings().clone();
         let (submits, taken) = crossbeam_channel::bounded(settings.outstanding_max);
         let handed = Arc::new(Handed::default());
-        let driver = Driver::new(context, dialog, taken, handed.clone());
+        let driver = Driver::new(context, credentials, dialog, taken, handed.clone());
         let driver = Arc::new(driver.map_err(CallError::Start)?);
         let run = driver.clone();
         let thread = thread::Builder::new().name("majordomo-client".to_owned());

@@ -10,11 +10,12 @@
 
 use std::ops::Deref;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use majordomo_protocol::dump;
-use zmq::SocketEvent;
+use majordomo_protocol::{HandshakeFailure, Security, dump};
+
+use crate::monitor::{Monitor, Told};
+use crate::security;
 
 /// How long after a refused connection another is tried.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
@@ -53,6 +54,10 @@ pub(crate) struct Connection {
     established: bool,
     /// Whether it broke, or never came about. It stays so.
     broken: bool,
+    /// Whether something is shown to the broker.
+    is_secured: bool,
+    /// How the handshake failed, or that it has not ended yet.
+    handshake: Option<HandshakeFailure>,
     refused_at: Option<Instant>,
 }
 
@@ -73,10 +78,12 @@ impl Connection {
     pub(crate) fn open(
         context: &zmq::Context,
         endpoint: &str,
+        security: &Security,
         reply_bytes_max: usize,
     ) -> Result<Self, Failed> {
         let socket = context.socket(zmq::DEALER).map_err(failed("open a socket"))?;
         let set = || -> zmq::Result<()> {
+            security::set(&socket, security)?;
             // Nobody would read what a lost connection has not sent.
             socket.set_linger(0)?;
             socket.set_sndhwm(SENDS_WAITING_MAX)?;
@@ -104,6 +111,8 @@ impl Connection {
             endpoint: endpoint.to_owned(),
             established: inproc,
             broken: false,
+            is_secured: !matches!(security, Security::Null),
+            handshake: None,
             refused_at: None,
         })
     }
@@ -140,13 +149,25 @@ impl Connection {
     fn read_monitor(&mut self) -> Result<(), Failed> {
         let Some(monitor) = &self.monitor else { return Ok(()) };
         loop {
-            match monitor.event() {
-                Ok(Some(SocketEvent::HANDSHAKE_SUCCEEDED)) => self.established = true,
-                Ok(_) => self.broken = true,
+            match monitor.told() {
+                Ok(Some(Told::Reached)) if self.is_secured => {
+                    self.handshake = Some(HandshakeFailure::Unfinished);
+                }
+                // Whoever shows nothing is not held back: a broker that hangs is more likely.
+                Ok(Some(Told::Reached) | None) => {}
+                Ok(Some(Told::Established)) => (self.established, self.handshake) = (true, None),
+                Ok(Some(Told::NotLetIn(failure))) => self.handshake = Some(failure),
+                Ok(Some(Told::Broken)) => self.broken = true,
                 Err(zmq::Error::EAGAIN) => return Ok(()),
                 Err(error) => return Err(failed("read the monitor")(error)),
             }
         }
+    }
+
+    /// How the handshake failed, or that it has begun and not ended yet; as
+    /// [`Connection::ready`] last found.
+    pub(crate) fn handshake(&self) -> Option<HandshakeFailure> {
+        self.handshake
     }
 
     /// How long until a refused connection should be tried again; zero at that time.
@@ -191,14 +212,14 @@ impl Connection {
     /// and for room to send if that is `wanted`.
     pub(crate) fn poll_items(&self, wanted: bool) -> impl Iterator<Item = zmq::PollItem<'_>> {
         let events = if wanted { zmq::POLLIN | zmq::POLLOUT } else { zmq::POLLIN };
-        let monitor = self.monitor.iter().map(|monitor| monitor.0.as_poll_item(zmq::POLLIN));
+        let monitor = self.monitor.iter().map(|monitor| monitor.socket().as_poll_item(zmq::POLLIN));
         std::iter::once(self.socket.as_poll_item(events)).chain(monitor)
     }
 
     /// Whether nothing has come that was not read.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut sockets =
-            std::iter::once(&self.socket).chain(self.monitor.as_ref().map(|monitor| &monitor.0));
+            std::iter::once(&self.socket).chain(self.monitor.as_ref().map(Monitor::socket));
         sockets.all(|socket| {
             retry(|| socket.get_events()).is_ok_and(|events| !events.contains(zmq::POLLIN))
         })
@@ -208,7 +229,7 @@ impl Connection {
     /// they must have been [quiet](Connection::is_quiet) then.
     pub(crate) fn fds(&self) -> Vec<RawFd> {
         let sockets =
-            std::iter::once(&self.socket).chain(self.monitor.as_ref().map(|monitor| &monitor.0));
+            std::iter::once(&self.socket).chain(self.monitor.as_ref().map(Monitor::socket));
         sockets.filter_map(|socket| socket.get_fd().ok()).collect()
     }
 
@@ -222,7 +243,7 @@ impl Connection {
     pub(crate) fn wait(&self, left: Duration) -> Result<(), Failed> {
         let socket = self.socket.as_poll_item(zmq::POLLIN);
         match &self.monitor {
-            Some(monitor) => poll(&mut [socket, monitor.0.as_poll_item(zmq::POLLIN)], left),
+            Some(monitor) => poll(&mut [socket, monitor.socket().as_poll_item(zmq::POLLIN)], left),
             None => poll(&mut [socket], left.min(LOOK)),
         }
     }
@@ -244,59 +265,8 @@ impl Drop for Connection {
     }
 }
 
-/// A socket that tells when the connection of another one completes and breaks.
-///
-/// ZeroMQ's threads wait for ever to tell an event when nobody is there any more to
-/// be told, and with them everything in their context. They go on telling while a
-/// closed socket comes to its end, which nobody can wait for. So a socket tells nothing
-/// any more before it is closed.
-struct Monitor(zmq::Socket);
-
-/// What a monitor tells. CONNECT_RETRIED: an attempt failed. So a socket has few events
-/// in its life, and its monitor never fills, which would stop ZeroMQ's thread too. Not
-/// MONITOR_STOPPED: that is told when the socket has come to its end.
-const EVENTS: [SocketEvent; 3] =
-    [SocketEvent::HANDSHAKE_SUCCEEDED, SocketEvent::DISCONNECTED, SocketEvent::CONNECT_RETRIED];
-
-impl Monitor {
-    fn of(socket: &zmq::Socket, context: &zmq::Context) -> zmq::Result<Self> {
-        let name = Self::name();
-        // First, since nothing may fail once the socket is monitored.
-        let monitor = context.socket(zmq::PAIR)?;
-        monitor.set_linger(0)?;
-        socket.monitor(
-            &name,
-            EVENTS.iter().fold(0, |mask, event| mask | i32::from(event.to_raw())),
-        )?;
-        monitor.connect(&name)?;
-        Ok(Monitor(monitor))
-    }
-
-    /// Has a socket tell nothing from now on: a monitor takes the place of the one
-    /// before it, and this one is for no event. When it cannot be made there is none.
-    fn stop(socket: &zmq::Socket) {
-        if let Err(error) = socket.monitor(&Self::name(), 0) {
-            log::debug!("a socket's monitor was not replaced: {error}");
-        }
-    }
-
-    fn name() -> String {
-        static NAMED: AtomicU64 = AtomicU64::new(0);
-        format!("inproc://majordomo-client-monitor-{}", NAMED.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// The next event, `None` for one of no interest; EAGAIN when nothing is told.
-    fn event(&self) -> zmq::Result<Option<SocketEvent>> {
-        let frames = receive(&self.0)?;
-        // An event is two bytes in the machine's order, and a value.
-        let Some([low, high, ..]) = frames.first().map(|frame| &frame[..]) else { return Ok(None) };
-        let event = u16::from_ne_bytes([*low, *high]);
-        Ok(EVENTS.into_iter().find(|known| known.to_raw() == event))
-    }
-}
-
 /// Receives all frames of a message, or EAGAIN when none is there.
-fn receive(socket: &zmq::Socket) -> zmq::Result<Vec<zmq::Message>> {
+pub(crate) fn receive(socket: &zmq::Socket) -> zmq::Result<Vec<zmq::Message>> {
     let mut frames = Vec::new();
     loop {
         let frame = retry(|| socket.recv_msg(zmq::DONTWAIT))?;
@@ -345,7 +315,9 @@ mod tests {
         broker.set_linger(0).unwrap();
         broker.bind("tcp://127.0.0.1:*").unwrap();
         let endpoint = broker.get_last_endpoint().unwrap().unwrap();
-        let open = |endpoint: &str| Connection::open(&context, endpoint, 1).ok().expect("it opens");
+        let open = |endpoint: &str| {
+            Connection::open(&context, endpoint, &Security::Null, 1).ok().expect("it opens")
+        };
         for round in 0..300 {
             let mut connection = open(&endpoint);
             let _refused = open("tcp://127.0.0.1:1");

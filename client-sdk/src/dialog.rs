@@ -14,19 +14,21 @@
 //! | a try failed because | it is followed |
 //! |---|---|
 //! | no connection came about | by a pause |
+//! | the broker refused the key, the password or the mechanism | by a pause |
 //! | no reply came in time | at once: the wait was the pause |
 //! | the connection broke after the request was sent | by a pause |
 //! | the peer violated the protocol | by a pause |
 //!
 //! Each try goes to the next endpoint; there is no pause before one that has not
-//! been tried yet for this request.
+//! been tried yet for this request. There is no other try once as many tries as there are
+//! endpoints were refused so.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use majordomo_protocol::client::{Answered, FromBroker, ToBroker};
-use majordomo_protocol::{Body, Frame, Frames, ServiceName, Terms};
+use majordomo_protocol::{Body, Frame, Frames, HandshakeFailure, ServiceName, Terms};
 
 use crate::error::{Error, Violation};
 pub use crate::event::{Action, Delivery, Event, FailedTry, Reply, Want};
@@ -63,6 +65,10 @@ struct Exchange {
     sent: bool,
     /// What the last try that reached a broker came to, and where.
     reached: Option<(Failure, usize)>,
+    /// How the handshake of this try failed so far.
+    handshake: Option<HandshakeFailure>,
+    /// Tries that no broker let in.
+    unauthorized: usize,
     /// Frames of partial replies of this try, and their weight; [`Delivery::Joined`].
     joined: Vec<Vec<u8>>,
     weight: usize,
@@ -88,6 +94,7 @@ enum Failure {
     Silent,
     Lost,
     Violation(Violation),
+    Unauthorized(HandshakeFailure),
 }
 
 impl fmt::Display for Failure {
@@ -100,6 +107,7 @@ impl fmt::Display for Failure {
                 write!(f, "the message is no reply: {error}")
             }
             Failure::Violation(violation) => violation.fmt(f),
+            Failure::Unauthorized(failure) => failure.fmt(f),
         }
     }
 }
@@ -183,6 +191,8 @@ impl Dialog {
                 try_ends: now,
                 sent: false,
                 reached: None,
+                handshake: None,
+                unauthorized: 0,
                 joined: Vec::new(),
                 weight: 0,
                 parts: 0,
@@ -241,7 +251,10 @@ impl Dialog {
         }
         let Some(exchange) = self.exchange.take() else { return };
         match exchange.state {
-            State::Connecting { .. } => self.fail_try(exchange, Failure::Unreachable, now),
+            State::Connecting { .. } => {
+                let failure = exchange.handshake.map(Failure::Unauthorized);
+                self.fail_try(exchange, failure.unwrap_or(Failure::Unreachable), now);
+            }
             State::Waiting { .. } => self.fail_try(exchange, Failure::Silent, now),
             State::Pausing { .. } => self.begin_try(exchange, now),
         }
@@ -270,6 +283,13 @@ impl Dialog {
             (State::Connecting { kept: false, .. }, Event::Lost) => {
                 self.fail_try(exchange, Failure::Unreachable, now);
             }
+            (State::Connecting { .. }, Event::Handshake(failure)) => {
+                exchange.handshake = Some(failure);
+                if failure.is_final() {
+                    return self.fail_try(exchange, Failure::Unauthorized(failure), now);
+                }
+                self.exchange = Some(exchange);
+            }
             (State::Waiting { .. }, Event::Lost) => self.fail_try(exchange, Failure::Lost, now),
             (State::Waiting { .. }, Event::Message(frames)) => {
                 match self.read(&exchange.service, frames) {
@@ -279,7 +299,8 @@ impl Dialog {
                     }
                 }
             }
-            (State::Waiting { .. }, Event::Sent) | (State::Pausing { .. }, _) => {
+            (State::Waiting { .. }, Event::Sent | Event::Handshake(_))
+            | (State::Pausing { .. }, _) => {
                 self.exchange = Some(exchange);
             }
         }
@@ -348,6 +369,7 @@ impl Dialog {
         if !kept {
             self.connect(exchange.endpoint);
         }
+        exchange.handshake = None;
         exchange.try_ends = now + timeout;
         exchange.state = State::Connecting { until: now + connect_timeout.min(timeout), kept };
         self.exchange = Some(exchange);
@@ -364,15 +386,23 @@ impl Dialog {
             reason: failure.to_string(),
         }));
         let waited = matches!(failure, Failure::Silent);
-        if !matches!(failure, Failure::Unreachable) {
-            exchange.reached = Some((failure, exchange.endpoint));
+        let endpoints = self.settings.endpoints.len();
+        match failure {
+            Failure::Unreachable => {}
+            Failure::Unauthorized(why) => {
+                exchange.unauthorized += usize::from(why.is_final());
+                // Where a try has sent the request, that is told first.
+                if !exchange.sent {
+                    exchange.reached = Some((failure, exchange.endpoint));
+                }
+            }
+            failure => exchange.reached = Some((failure, exchange.endpoint)),
         }
-        if exchange.number >= tries || exchange.parts > 0 {
+        if exchange.number >= tries || exchange.parts > 0 || exchange.unauthorized >= endpoints {
             let error = self.failed(exchange);
             self.actions.push_back(Action::Fail(error));
             return;
         }
-        let endpoints = self.settings.endpoints.len();
         let fresh = (exchange.number as usize) < endpoints;
         exchange.number += 1;
         exchange.endpoint = (exchange.endpoint + 1) % endpoints;
@@ -401,6 +431,7 @@ impl Dialog {
         let endpoint = self.settings.endpoints[endpoint].clone();
         match failure {
             Failure::Violation(source) => Error::Violation { endpoint, source },
+            Failure::Unauthorized(reason) => Error::Unauthorized { endpoint, reason },
             _ if parts > 0 => Error::Interrupted { service, endpoint, parts },
             Failure::Lost => Error::Lost { service, tries, endpoint },
             Failure::Silent | Failure::Unreachable => {

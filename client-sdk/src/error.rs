@@ -6,7 +6,14 @@
 
 use std::time::Duration;
 
-use majordomo_protocol::{DecodeError, Excerpt, InvalidEndpoint, InvalidServiceName, ServiceName};
+use majordomo_protocol::{
+    DecodeError, Excerpt, HandshakeFailure, InvalidEndpoint, InvalidServiceName, ServiceName,
+};
+
+/// What is to be done where libzmq lacks CURVE.
+pub(crate) const CURVE_MISSING: &str = "this libzmq was built without CURVE: put \
+    [patch.crates-io] zmq-sys = { git = \"URL of Majordomo's repository\" } into the Cargo.toml \
+    at the root of your workspace (see its docs/guide.md)";
 
 /// Why a call, or the making of a client, failed.
 ///
@@ -40,6 +47,17 @@ pub enum Error {
         endpoints: Vec<String>,
         /// Tries made.
         tries: u32,
+    },
+
+    /// A broker does not let this client in: it refused the key, the password or the
+    /// mechanism. The request was not sent. Correct the credentials, or have them entered
+    /// in the broker's rights file.
+    #[error("the broker at {endpoint} does not let this client in: {reason}")]
+    Unauthorized {
+        /// The endpoint of the last that did not.
+        endpoint: String,
+        /// How it went.
+        reason: HandshakeFailure,
     },
 
     /// A broker was reached, but the reply did not come in time: no worker serves
@@ -129,6 +147,11 @@ pub enum Error {
     #[error(transparent)]
     Endpoint(#[from] InvalidEndpoint),
 
+    /// CURVE is wanted, and libzmq was built without it. No client was made. Build against
+    /// the `zmq-sys` of Majordomo's repository.
+    #[error("{CURVE_MISSING}")]
+    CurveMissing,
+
     /// ZeroMQ refused a call, as when the process has no more file descriptors.
     #[error("ZeroMQ cannot {call} for {endpoint}")]
     Socket {
@@ -153,6 +176,8 @@ impl Error {
             Error::ServiceName(_)
             | Error::BodyOverLimit { .. }
             | Error::Unreachable { .. }
+            | Error::Unauthorized { .. }
+            | Error::CurveMissing
             | Error::Setting { .. }
             | Error::Endpoint(_) => false,
             Error::TimedOut { .. }

@@ -1,7 +1,7 @@
 //! All that a [`Dialog`](crate::dialog::Dialog) and the owner of its socket ever say
 //! to each other.
 
-use majordomo_protocol::{Body, ServiceName};
+use majordomo_protocol::{Body, HandshakeFailure, ServiceName};
 
 use crate::error::Error;
 
@@ -33,6 +33,9 @@ pub enum Event<F> {
     /// The connection was complete and broke, and everything that came over it has
     /// been handed to the dialog.
     Lost,
+    /// The handshake failed, or has not ended yet. Where this is not final the owner of the
+    /// socket goes on connecting.
+    Handshake(HandshakeFailure),
 }
 
 /// What the owner of the socket shall do, in this order.

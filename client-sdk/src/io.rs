@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::connection::{self, Connection, Failed, Ready};
 use crate::dialog::{Action, Dialog, Event, Reply, Settings, Want};
 use crate::error::Error;
+use crate::security::Credentials;
 
 /// Reads the clock.
 #[expect(clippy::disallowed_methods, reason = "the loop that owns the socket reads the clock")]
@@ -16,21 +17,23 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-fn open(context: &zmq::Context, endpoint: &str, settings: &Settings) -> Result<Connection, Failed> {
-    Connection::open(context, endpoint, settings.reply_bytes_max)
-}
-
 /// The socket of a client, if one is open.
 pub(crate) struct Io {
     context: zmq::Context,
+    credentials: Credentials,
     connection: Option<Connection>,
     /// Set once the context was terminated; ZeroMQ does not allow to use it then.
     closed: bool,
 }
 
 impl Io {
-    pub(crate) fn new(context: zmq::Context) -> Self {
-        Io { context, connection: None, closed: false }
+    pub(crate) fn new(context: zmq::Context, credentials: Credentials) -> Self {
+        Io { context, credentials, connection: None, closed: false }
+    }
+
+    fn open(&self, endpoint: &str, settings: &Settings) -> Result<Connection, Failed> {
+        let security = self.credentials.of(endpoint);
+        Connection::open(&self.context, endpoint, security, settings.reply_bytes_max)
     }
 
     /// Does what the dialog asks for until it hands out a reply or fails. Blocks at
@@ -60,7 +63,7 @@ impl Io {
                     Action::Discard => self.connection = None,
                     Action::Connect { endpoint } => {
                         log::debug!(endpoint = endpoint.as_str(); "connecting");
-                        let opened = open(&self.context, &endpoint, dialog.settings());
+                        let opened = self.open(&endpoint, dialog.settings());
                         let opened = opened.map_err(|failed| self.refused(failed, dialog))?;
                         self.connection = Some(opened);
                     }
@@ -91,7 +94,14 @@ impl Io {
             }
             return Ok(());
         };
-        match (connection.ready()?, dialog.want()) {
+        let ready = connection.ready()?;
+        if let Some(failure) = connection.handshake() {
+            dialog.handle(Event::<zmq::Message>::Handshake(failure), now);
+            if failure.is_final() {
+                return Ok(());
+            }
+        }
+        match (ready, dialog.want()) {
             (Ready::Readable, _) => dialog.handle(Event::Message(connection.receive()?), now),
             (Ready::Lost, _) => dialog.handle(Event::<zmq::Message>::Lost, now),
             (Ready::Writable, Want::Send(frames)) => {
@@ -105,8 +115,7 @@ impl Io {
             (Ready::Refused, _) => match connection.refused_pause(now) {
                 Duration::ZERO => {
                     let endpoint = connection.endpoint().to_owned();
-                    let settings = dialog.settings();
-                    *connection = open(&self.context, &endpoint, settings)?;
+                    self.connection = Some(self.open(&endpoint, dialog.settings())?);
                 }
                 pause => connection::poll(&mut [], left.min(pause))?,
             },

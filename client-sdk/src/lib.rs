@@ -102,8 +102,10 @@ mod error;
 mod event;
 mod io;
 mod mmi;
+mod monitor;
 mod options;
 mod places;
+mod security;
 mod settings;
 pub mod shared;
 mod slot;
@@ -131,4 +133,7 @@ pub use typed::{TypedClient, TypedReplies};
 pub use typed_error::{Details, TypedError};
 
 pub use majordomo_protocol::mmi::BrokerReport;
-pub use majordomo_protocol::{Body, ENDPOINT_DEFAULT, Metadata, ServiceName, Version};
+pub use majordomo_protocol::{
+    Body, ENDPOINT_DEFAULT, HandshakeFailure, KeyPair, Metadata, PublicKey, SecretKey, Security,
+    ServiceName, Version,
+};

@@ -1,7 +1,8 @@
 //! CURVE keys as text and bytes: what stands in key files and rights files.
 //!
 //! A key has 32 bytes, written as 40 characters of Z85 (ZeroMQ RFC 32). Here is no
-//! cryptography, no file and no libzmq: whoever makes or uses keys does that elsewhere.
+//! cryptography, no file and no libzmq: whoever makes, reads or uses keys does that
+//! elsewhere.
 //! A secret key is a type of its own, so that none is printed or compared by accident.
 
 use std::fmt;

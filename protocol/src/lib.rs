@@ -17,7 +17,8 @@
 //!
 //! The REPLY of MDP/0.1 is a FINAL here: a reply of exactly one message.
 //!
-//! This crate opens no socket, reads no clock, starts no thread and logs nothing.
+//! This crate opens no socket, reads no clock, starts no thread and logs nothing. It reads
+//! no file but [key files](Security::curve_files).
 //! Decoding is total: any list of frames gives a command or a [`DecodeError`] that
 //! names the frame, what was expected there and what was found.
 //!
@@ -68,6 +69,7 @@ mod names;
 #[cfg(any(feature = "json", feature = "msgpack"))]
 pub mod payload;
 mod record;
+mod security;
 mod terms;
 pub mod worker;
 
@@ -86,4 +88,5 @@ pub use names::{
     ServiceName, Version,
 };
 pub use record::Batch;
+pub use security::{HandshakeFailure, InvalidLogin, KeyFileError, KeyPair, Login, Security};
 pub use terms::{Agreement, Offer, Reason, Task, Terms, code};

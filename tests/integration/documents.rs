@@ -1,7 +1,8 @@
 //! The README is tried as a stranger would: its listings are the examples, and its
 //! terminals print what it says.
 //!
-//! It uses the default endpoint, so nothing else may listen on port 5555.
+//! It uses the default endpoint, so nothing else may listen on port 5555. The terminals of
+//! the guide that use keys are tried on another port.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -76,6 +77,57 @@ fn the_terminals_of_the_readme_print_what_it_says() {
     let count = Process::start(built("majordomo").args(["call", "count"]).arg(file));
     let words = count.line().unwrap_or_else(|| panic!("no count: {}", counting.log()));
     assert_eq!(words, printed(&readme, "majordomo call count LICENSE-MIT"));
+}
+
+/// The commands of these console blocks, and what is printed behind each.
+fn commands<'a>(blocks: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+    let commands = blocks.iter().flat_map(|block| block.split("$ ").skip(1));
+    commands.map(|text| text.split_once('\n').expect("a line")).collect()
+}
+
+#[test]
+fn the_terminals_with_keys_of_the_guide_print_what_it_says() {
+    let guide = read("docs/guide.md");
+    let (_, section) = guide.split_once("## With keys\n").expect("the section");
+    let section = section.split_once("\n## ").expect("another section").0;
+    let port = spawn::free_port().to_string();
+    let section = section.replace("5555", &port);
+    let commands = commands(&blocks(&section, "console"));
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("README.md"), "One two three.\n").expect("written");
+    let programs = spawn::binary().parent().expect("a directory").display().to_string();
+    let path = format!("{programs}:{}", std::env::var("PATH").expect("a path"));
+    let shell = |line: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).current_dir(&folder).env("PATH", &path);
+        for name in ["SERVER_KEY", "KEY_FILE", "USER", "PASSWORD_FILE", "PASSWORD"] {
+            shell.env_remove(format!("MAJORDOMO_{name}"));
+        }
+        shell.env("MAJORDOMO_BROKER", format!("tcp://127.0.0.1:{port}"));
+        shell
+    };
+    let (keygens, terminals) = commands.split_at(3);
+    for (line, _) in keygens {
+        let made = spawn::run_command(&mut shell(line));
+        assert_eq!(made.code, Some(0), "{line}: {}", made.stderr);
+    }
+    let [(broker, ready), (worker, _), (call, _), (refused, why)] = terminals else {
+        panic!("four commands more: {terminals:?}");
+    };
+    let broker = Process::start(&mut shell(&format!("exec {broker}")));
+    let line = broker.line().unwrap_or_else(|| panic!("{}", broker.log()));
+    assert_eq!(line, ready.trim_end());
+    let worker = Process::start(&mut shell(&format!("exec {worker}")));
+    worker.line().unwrap_or_else(|| panic!("{}", worker.log()));
+    broker.log_until("worker registered");
+    let count = spawn::run_command(&mut shell(call));
+    assert_eq!((count.code, count.stdout.as_str()), (Some(0), "3\n"), "{}", count.stderr);
+    // It is chance which side finds first that the other has another mechanism.
+    let refused = spawn::run_command(&mut shell(refused));
+    let (told, mechanism) = why.trim_end().split_once(" it takes").expect("a reason");
+    assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+    assert!(refused.stderr.starts_with(told), "{}", refused.stderr);
+    assert!(refused.stderr.contains(&mechanism[.." another mechanism".len()]), "{why}");
 }
 
 #[test]

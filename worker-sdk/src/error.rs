@@ -1,8 +1,8 @@
 //! What can go wrong on this side of the connection, told apart by what the author
 //! of a worker would do about it.
 //!
-//! A broker that is absent, silent or invalid is no error: the worker comes back to
-//! it by itself, and counts and logs why.
+//! A broker that is absent, silent or invalid, or that does not let the worker in, is no
+//! error: the worker comes back to it by itself, and counts and logs why.
 
 use std::io;
 
@@ -26,6 +26,14 @@ pub enum Error {
     /// A broker's endpoint cannot be connected to. Nothing was started. Correct it.
     #[error(transparent)]
     Endpoint(#[from] InvalidEndpoint),
+    /// CURVE is wanted, and libzmq was built without it. Nothing was started. Build against
+    /// the `zmq-sys` of Majordomo's repository.
+    #[error(
+        "this libzmq was built without CURVE: put [patch.crates-io] zmq-sys = {{ git = \"URL of \
+         Majordomo's repository\" }} into the Cargo.toml at the root of your workspace (see its \
+         docs/guide.md)"
+    )]
+    CurveMissing,
     /// The system refused a thread or a pair of sockets. Nothing is left running.
     /// Raise the process's limits, or ask for fewer places.
     #[error("the system refused {what}")]

@@ -269,7 +269,7 @@ impl Io {
         let mut items = Vec::with_capacity(self.connections.len() + 1);
         items.push(zmq::PollItem::from_fd(self.wake_up.fd(), zmq::POLLIN));
         for (index, connection) in self.connections.iter().enumerate() {
-            if let Some(item) = connection.wire.poll_item() {
+            for item in connection.wire.poll_items() {
                 indices.push(index);
                 items.push(item);
             }

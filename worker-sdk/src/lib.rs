@@ -143,6 +143,7 @@ mod inbox;
 mod io;
 mod pool;
 mod request;
+mod security;
 #[cfg(any(feature = "json", feature = "msgpack"))]
 mod service_error;
 mod settings;
@@ -171,5 +172,6 @@ pub use worker::{RunningWorker, Worker, WorkerBuilder};
 
 #[doc(no_inline)]
 pub use majordomo_protocol::{
-    Body, ClientAddress, ENDPOINT_DEFAULT, InvalidEndpoint, Metadata, ServiceName, Version, code,
+    Body, ClientAddress, ENDPOINT_DEFAULT, InvalidEndpoint, KeyPair, Metadata, PublicKey,
+    SecretKey, Security, ServiceName, Version, code,
 };

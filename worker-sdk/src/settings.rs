@@ -10,6 +10,7 @@ use majordomo_protocol::{ENDPOINT_DEFAULT, Endpoint, Metadata, ServiceName, Vers
 use crate::dialog::Timing;
 use crate::error::Error;
 use crate::handler::Service;
+use crate::security::Credentials;
 
 /// Bytes that a service may say of itself in its READY. With the rest it stays below what a
 /// broker takes by default, 16 KiB.
@@ -22,6 +23,7 @@ const METADATA_BYTES_MAX: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) brokers: Vec<String>,
+    pub(crate) credentials: Credentials,
     pub(crate) version: Version,
     /// What the worker says of itself: the method that set it, and the text.
     pub(crate) metadata: Vec<(&'static str, String)>,
@@ -37,6 +39,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             brokers: Vec::new(),
+            credentials: Credentials::default(),
             version: Version::V1_0,
             metadata: Vec::new(),
             timing: Timing::default(),
@@ -56,6 +59,9 @@ impl Settings {
         &self,
         services: &[Service],
     ) -> Result<(Vec<Endpoint>, Vec<ServiceName>), Error> {
+        if !self.credentials.are_possible() {
+            return Err(Error::CurveMissing);
+        }
         let brokers = self.check_brokers()?;
         self.check_times()?;
         within("request_bytes_max", self.request_bytes_max, 1, usize::MAX, "must be 1 or more")?;

@@ -10,9 +10,12 @@
 use std::collections::VecDeque;
 
 use majordomo_protocol::worker::ToBroker;
-use majordomo_protocol::{Batch, Body, ClientAddress, Endpoint, Inexpressible, Version};
+use majordomo_protocol::{
+    Batch, Body, ClientAddress, Endpoint, HandshakeFailure, Inexpressible, Security, Version,
+};
 
 use crate::frame::Frame;
+use crate::security::{self, Watch};
 
 /// Messages that a socket holds for a broker that does not read. A handler that
 /// sends faster waits; nothing is lost.
@@ -43,6 +46,8 @@ pub(crate) struct Wire {
     /// Bytes of a batch of several commands, at most.
     batch_bytes_max: usize,
     socket: Option<zmq::Socket>,
+    /// Of the socket's handshakes, if anybody wants to know of them.
+    watch: Option<Watch>,
     /// What was written since the last flush (MDP/1.0).
     batch: Option<Gathered>,
     /// What the socket did not take. Empty when there is no socket.
@@ -66,20 +71,41 @@ struct Outgoing {
 impl Wire {
     pub(crate) fn new(version: Version, batch_bytes_max: usize) -> Self {
         let outgoing = VecDeque::new();
-        Wire { version, batch_bytes_max, socket: None, batch: None, outgoing, closing: false }
+        Wire {
+            version,
+            batch_bytes_max,
+            socket: None,
+            watch: None,
+            batch: None,
+            outgoing,
+            closing: false,
+        }
     }
 
-    /// Opens a new socket and connects it; returns before it is connected.
-    pub(crate) fn open(&mut self, context: &zmq::Context, endpoint: &Endpoint) -> zmq::Result<()> {
+    /// Opens a new socket and connects it; returns before it is connected. `is_watched`:
+    /// whether [`Wire::refusal`] is to tell of it; not for inproc, which shakes no hands.
+    pub(crate) fn open(
+        &mut self,
+        context: &zmq::Context,
+        endpoint: &Endpoint,
+        security: &Security,
+        is_watched: bool,
+    ) -> zmq::Result<()> {
         let socket = context.socket(zmq::DEALER)?;
         socket.set_linger(0)?;
         socket.set_sndhwm(SENDS_WAITING_MAX)?;
         // A broker that is down is tried less and less often.
         socket.set_reconnect_ivl_max(2000)?;
         socket.set_ipv6(endpoint.is_ipv6())?;
-        socket.connect(endpoint.as_str())?;
-        self.socket = Some(socket);
-        Ok(())
+        security::set(&socket, security)?;
+        let watch = is_watched && !endpoint.as_str().starts_with("inproc:");
+        let watch = watch.then(|| Watch::of(&socket, context)).transpose()?;
+        let connected = socket.connect(endpoint.as_str());
+        (self.socket, self.watch) = (Some(socket), watch);
+        if connected.is_err() {
+            self.close_with_linger(0);
+        }
+        connected
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -97,11 +123,16 @@ impl Wire {
     }
 
     /// What to wait for.
-    pub(crate) fn poll_item(&self) -> Option<zmq::PollItem<'_>> {
-        let socket = self.socket.as_ref()?;
+    pub(crate) fn poll_items(&self) -> impl Iterator<Item = zmq::PollItem<'_>> {
         let read = if self.closing { zmq::PollEvents::empty() } else { zmq::POLLIN };
         let write = if self.is_clear() { zmq::PollEvents::empty() } else { zmq::POLLOUT };
-        Some(socket.as_poll_item(read | write))
+        let socket = self.socket.iter().map(move |socket| socket.as_poll_item(read | write));
+        socket.chain(self.watch.iter().map(Watch::poll_item))
+    }
+
+    /// Why the broker did not let this worker in, if it did not, since this was last asked.
+    pub(crate) fn refusal(&self) -> Option<HandshakeFailure> {
+        self.watch.as_ref()?.failure()
     }
 
     /// Writes a command, after those that wait. In MDP/1.0 it leaves when the batch is
@@ -208,6 +239,10 @@ impl Wire {
     fn close_with_linger(&mut self, linger_ms: i32) {
         self.closing = false;
         if let Some(socket) = self.socket.take() {
+            if self.watch.is_some() {
+                Watch::end(&socket);
+                self.watch = None;
+            }
             // It can fail only for a socket of a context that has ended, which
             // lingers no more.
             let _ = socket.set_linger(linger_ms);
@@ -215,7 +250,7 @@ impl Wire {
     }
 
     /// Reads one message, if one is there. Its frames are those that libzmq holds.
-    pub(crate) fn receive(&self) -> zmq::Result<Option<Vec<Frame>>> {
+    pub(crate) fn receive(&mut self) -> zmq::Result<Option<Vec<Frame>>> {
         let Some(socket) = &self.socket else {
             return Ok(None);
         };
@@ -229,6 +264,12 @@ impl Wire {
             message = retry(|| socket.recv_msg(zmq::DONTWAIT))?;
         }
         frames.push(Frame::Received(Box::new(message)));
+        // It was let in, and nobody needs to look any more. If it is not when ZeroMQ connects
+        // again, the broker is silent, and the next socket tells why.
+        if self.watch.is_some() {
+            Watch::end(socket);
+            self.watch = None;
+        }
         Ok(Some(frames))
     }
 }
@@ -292,7 +333,7 @@ mod tests {
     /// messages went into it.
     fn full(context: &zmq::Context, endpoint: &Endpoint) -> (Wire, usize) {
         let mut wire = Wire::new(Version::V0_2, BATCH_BYTES_MAX);
-        wire.open(context, endpoint).expect("it opens");
+        wire.open(context, endpoint, &Security::Null, true).expect("it opens");
         let mut sent = 0;
         while wire.is_clear() {
             wire.write(part(&sent.to_string())).expect("it takes or keeps it");
@@ -315,7 +356,7 @@ mod tests {
         let mut received = Vec::new();
         while received.len() <= sent {
             let mut items = vec![peer.as_poll_item(zmq::POLLIN)];
-            items.extend(wire.poll_item());
+            items.extend(wire.poll_items());
             assert_ne!(zmq::poll(&mut items, 30_000), Ok(0), "{} of {sent}", received.len());
             wire.flush().unwrap();
             while let Ok(mut frames) = peer.recv_multipart(zmq::DONTWAIT) {
@@ -334,7 +375,7 @@ mod tests {
         let (mut wire, _) = full(&context, &endpoint);
         assert!(wire.close(false).is_empty(), "parts are no answers");
         assert!(wire.is_clear() && !wire.is_open());
-        assert!(wire.poll_item().is_none());
+        assert!(wire.poll_items().next().is_none());
     }
 
     /// A wire that batches, and the messages that its peer has got, by bytes and frames.
@@ -344,7 +385,7 @@ mod tests {
         peer.bind("inproc://batches").unwrap();
         let endpoint = Endpoint::to_connect("inproc://batches").unwrap();
         let mut wire = Wire::new(Version::V1_0, BATCH_BYTES_MAX);
-        wire.open(&context, &endpoint).unwrap();
+        wire.open(&context, &endpoint, &Security::Null, true).unwrap();
         test(&mut wire, &|| {
             std::iter::from_fn(|| peer.recv_multipart(zmq::DONTWAIT).ok())
                 .map(|frames| (frames[1..].iter().map(Vec::len).sum(), frames.len() - 1))

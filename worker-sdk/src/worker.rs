@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use crossbeam_channel::Receiver;
-use majordomo_protocol::{Body, Endpoint, ServiceName, Version};
+use majordomo_protocol::{Body, Endpoint, Security, ServiceName, Version};
 
 use crate::counters::Counters;
 use crate::error::Error;
@@ -57,6 +57,34 @@ impl WorkerBuilder {
     /// [`ENDPOINT_DEFAULT`](crate::ENDPOINT_DEFAULT).
     pub fn broker(mut self, endpoint: impl Into<String>) -> Self {
         self.settings.brokers.push(endpoint.into());
+        self
+    }
+
+    /// Adds a broker that is shown something else than the [others](Self::security).
+    pub fn broker_with(mut self, endpoint: impl Into<String>, security: Security) -> Self {
+        let endpoint = endpoint.into();
+        self.settings.credentials.set(&endpoint, security);
+        self.broker(endpoint)
+    }
+
+    /// What brokers are shown: a key of CURVE, a password of PLAIN, or, by default, nothing.
+    ///
+    /// A broker that refuses it is no error: that is logged as a warning, with the reason, and
+    /// the worker comes back after pauses that grow up to
+    /// [`reconnect_max`](Self::reconnect_max), in case it is let in by then.
+    ///
+    /// ```no_run
+    /// use majordomo_worker::{Request, Security, Worker};
+    ///
+    /// Worker::builder()
+    ///     .broker("tcp://broker.example:5555")
+    ///     .security(Security::curve_files("broker.pub", "printer.key")?)
+    ///     .service("echo", |request: Request| Ok(request.into_body()))
+    ///     .run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn security(mut self, security: Security) -> Self {
+        self.settings.credentials.set_all(security);
         self
     }
 
@@ -176,7 +204,7 @@ impl WorkerBuilder {
     /// # Errors
     ///
     /// [`Error::Setting`] or [`Error::Endpoint`] for a value that cannot be used,
-    /// [`Error::System`] when the process has no file descriptors left.
+    /// [`Error::CurveMissing`] where libzmq lacks what is asked for, [`Error::System`] when the process has no file descriptors left.
     pub fn build(self) -> Result<Worker, Error> {
         let (brokers, names) = self.settings.check(&self.services)?;
         let (waker, wake_up) =

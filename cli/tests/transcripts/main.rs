@@ -10,6 +10,7 @@ mod bench;
 mod call;
 mod failures;
 mod place;
+mod security;
 mod status;
 mod usage;
 mod work;

@@ -40,6 +40,11 @@ impl Place {
         &self.broker.endpoints()[0]
     }
 
+    /// All of them: open, with CURVE, with PLAIN.
+    pub(crate) fn endpoints(&self) -> &[String] {
+        self.broker.endpoints()
+    }
+
     pub(crate) fn file(&self, name: &str, content: &[u8]) -> String {
         let path = self.folder.path().join(name);
         fs::write(&path, content).unwrap();
@@ -55,6 +60,9 @@ impl Place {
     /// `majordomo` with these arguments, the broker by the variable, in the folder.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(MAJORDOMO);
+        for name in ["SERVER_KEY", "KEY_FILE", "USER", "PASSWORD_FILE", "PASSWORD"] {
+            command.env_remove(format!("MAJORDOMO_{name}"));
+        }
         command.args(arguments).env("MAJORDOMO_BROKER", self.endpoint());
         command.current_dir(&self.folder).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());

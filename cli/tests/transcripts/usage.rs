@@ -75,15 +75,19 @@ fn the_examples_of_the_help_are_true() {
     let place = Place::new();
     place.file("README.md", b"One two three,\nfour five six seven.\n");
     let mut examples = Vec::new();
-    for command in
-        [&["--help"][..], &["call", "--help"], &["work", "--help"], &["status", "--help"]]
-    {
+    for command in [
+        &["--help"][..],
+        &["call", "--help"],
+        &["work", "--help"],
+        &["status", "--help"],
+        &["keygen", "--help"],
+    ] {
         let text = place.run(command).text();
         let (_, after) = text.split_once("\nExample").unwrap();
         let lines = after.lines().skip(1).map_while(|line| line.strip_prefix("  "));
         examples.extend(lines.map(str::to_owned));
     }
-    assert_eq!(examples.len(), 15, "{examples:#?}");
+    assert_eq!(examples.len(), 17, "{examples:#?}");
     let path = Path::new(MAJORDOMO).parent().unwrap().display().to_string();
     let path = format!("{path}:{}", std::env::var("PATH").unwrap());
     let shell = |line: &str| {
@@ -91,7 +95,10 @@ fn the_examples_of_the_help_are_true() {
         let mut command = Command::new("sh");
         command.args(["-c", line]).env("PATH", &path).current_dir(&place.folder);
         for (name, value) in shell.stdin(Stdio::null()).get_envs() {
-            command.env(name, value.unwrap());
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
@@ -117,6 +124,11 @@ fn the_examples_of_the_help_are_true() {
             }
             line if line.contains("majordomo call count") => end(shell(line)).prints("7\n"),
             line if line.contains("call echo") => end(shell(line)).prints("hello"),
+            line if line.ends_with(">> rights.toml") => {
+                assert_eq!(end(shell(line)).text(), "");
+                let rights = std::fs::read_to_string(place.path("rights.toml")).unwrap();
+                assert!(rights.starts_with("[[peer]]\nname = \"alice\"\n"), "{rights}");
+            }
             line if line.contains("call mmi.service") => end(shell(line)).prints("200"),
             line => assert!(!end(shell(line)).text().is_empty()),
         }

@@ -3,12 +3,18 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use majordomo_protocol::HandshakeFailure;
+
+use super::call::Failure;
+
 /// One of the brokers of a client.
 #[derive(Debug, Default)]
 pub(super) struct Broker {
     pub(super) link: Link,
     /// Whether it was last seen to be of no use; a new connection clears it.
     pub(super) down: bool,
+    /// How the last handshake failed, or that it has not ended.
+    pub(super) handshake: Option<HandshakeFailure>,
     /// Calls that wait for the connection to be complete.
     pub(super) queued: BTreeSet<u64>,
     /// How many calls wait for an answer.
@@ -59,6 +65,11 @@ impl Broker {
         self.fruitless = self.fruitless.saturating_add(1);
         self.not_before = Some(now + pause.mul_f64(0.5 + random.f64() / 2.0));
         self.down = true;
+    }
+
+    /// Why there is no connection.
+    pub(super) fn unconnected(&self) -> Failure {
+        self.handshake.map_or(Failure::Unreachable, Failure::Unauthorized)
     }
 
     pub(super) fn is_up(&self) -> bool {

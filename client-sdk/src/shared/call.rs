@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use majordomo_protocol::client::ToBroker;
-use majordomo_protocol::{Body, Reason, RequestId, Terms, code};
+use majordomo_protocol::{Body, HandshakeFailure, Reason, RequestId, Terms, code};
 
 use super::event::Request;
 use crate::call_error::CallError;
@@ -33,6 +33,8 @@ pub(super) struct Call<T> {
     pub(super) moves: u32,
     /// Brokers that had no worker.
     pub(super) workerless: usize,
+    /// Tries that a broker did not let in.
+    pub(super) unauthorized: usize,
     /// Why the try before this one failed.
     pub(super) failure: Option<Failure>,
 }
@@ -55,6 +57,8 @@ pub(super) enum Failure {
     Left,
     /// No connection in time.
     Unreachable,
+    /// No connection, since the handshake failed.
+    Unauthorized(HandshakeFailure),
     Stopping,
     Busy(String),
     NoWorker,
@@ -84,6 +88,7 @@ impl<T> Call<T> {
             parts: 0,
             moves: 0,
             workerless: 0,
+            unauthorized: 0,
             failure: None,
         }
     }
@@ -171,10 +176,11 @@ impl<T> Call<T> {
 
     /// The error of a call whose time has passed. One that no broker has, or that none was
     /// there to take, ends with what it last failed of.
-    pub(super) fn late(&mut self, endpoints: &[String]) -> CallError {
+    /// `unconnected`: why its broker is not connected, if it waits for that.
+    pub(super) fn late(&mut self, unconnected: Failure, endpoints: &[String]) -> CallError {
         let failure = match self.state {
             State::Pausing => self.failure.take(),
-            State::Queued => Some(Failure::Unreachable),
+            State::Queued => Some(unconnected),
             State::Sent => None,
         };
         self.failed(failure.unwrap_or(Failure::TimedOut), endpoints)
@@ -188,6 +194,10 @@ impl<T> Call<T> {
             Failure::TimedOut => CallError::Deadline { service, tries, may_have_run },
             Failure::Cut | Failure::Left | Failure::Unreachable => {
                 CallError::Disconnected { endpoints: endpoints.to_vec(), tries, may_have_run }
+            }
+            Failure::Unauthorized(reason) => {
+                let endpoint = endpoints[self.broker].clone();
+                CallError::Unauthorized { endpoint, reason, may_have_run }
             }
             Failure::Stopping => {
                 CallError::Stopping { endpoint: endpoints[self.broker].clone(), may_have_run }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use foldhash::{HashMap, HashMapExt};
 use majordomo_protocol::client::{Answered, Commands, FromBroker, ToBroker};
-use majordomo_protocol::{Body, Frames, Reason, RequestId, code};
+use majordomo_protocol::{Body, Frames, HandshakeFailure, Reason, RequestId, code};
 
 use super::broker::{Beat, Broker, Link};
 use super::call::{Call, Failure, State, request_id};
@@ -146,9 +146,23 @@ impl<T: Clone> Dialog<T> {
         let Some(link) = self.brokers.get(broker).map(|broker| broker.link) else { return };
         match (link, event) {
             (Link::Connecting { .. }, Event::Connected) => self.connected(broker, now),
-            (Link::Connecting { until, .. }, Event::Refused | Event::Lost) => {
+            (Link::Connecting { .. }, Event::Reached) => {
+                self.brokers[broker].handshake = Some(HandshakeFailure::Unfinished);
+            }
+            (Link::Connecting { .. }, Event::Unauthorized(failure)) if failure.is_final() => {
+                self.brokers[broker].handshake = Some(failure);
+                self.leave(broker, failure.as_str(), Failure::Unauthorized(failure), now);
+            }
+            (
+                Link::Connecting { until, .. },
+                event @ (Event::Refused | Event::Lost | Event::Unauthorized(_)),
+            ) => {
+                self.brokers[broker].handshake = match event {
+                    Event::Unauthorized(failure) => Some(failure),
+                    _ => None,
+                };
                 if self.brokers.iter().enumerate().any(|(at, other)| at != broker && !other.down) {
-                    return self.leave(broker, "unreachable", Failure::Unreachable, now);
+                    return self.leave_unconnected(broker, now);
                 }
                 self.shun(broker, now);
                 let state = &mut self.brokers[broker];
@@ -156,19 +170,19 @@ impl<T: Clone> Dialog<T> {
                 let again = state.not_before.unwrap_or(now);
                 self.set_broker_timer(broker, Some(again.min(until)));
             }
-            (Link::Up { of_use, .. }, Event::Lost | Event::Refused) => {
+            (Link::Up { of_use, .. }, Event::Lost | Event::Refused | Event::Unauthorized(_)) => {
                 let failure = if of_use { Failure::Cut } else { Failure::Left };
                 self.leave(broker, "lost", failure, now);
             }
             (Link::Up { .. }, Event::Message(frames)) => self.read(broker, frames, now),
-            (Link::Closed, _) | (_, Event::Message(_) | Event::Connected) => {}
+            (Link::Closed, _) | (_, Event::Message(_) | Event::Connected | Event::Reached) => {}
         }
     }
 
     fn connected(&mut self, broker: usize, now: Instant) {
         let state = &mut self.brokers[broker];
         state.link = Link::Up { heard: now, said: now, asked: 0, of_use: false };
-        state.down = false;
+        (state.down, state.handshake) = (false, None);
         let queued = std::mem::take(&mut state.queued);
         self.set_broker_timer(broker, None);
         for key in queued {
@@ -284,8 +298,9 @@ impl<T: Clone> Dialog<T> {
 
     fn call_due(&mut self, key: u64, now: Instant) {
         let Some(call) = self.calls.get_mut(&key) else { return };
+        let unconnected = self.brokers[call.broker].unconnected();
         if now >= call.ends {
-            let error = call.late(&self.settings.endpoints);
+            let error = call.late(unconnected, &self.settings.endpoints);
             self.end(key, Err(error));
         } else if now >= call.ends_at() {
             let (service, may_have_run) = (call.request.service.clone(), call.may_have_run());
@@ -294,7 +309,7 @@ impl<T: Clone> Dialog<T> {
             let broker = call.broker;
             match call.state {
                 State::Pausing => self.begin_try(key, broker, now),
-                State::Queued => self.fail_try(key, Failure::Unreachable, now),
+                State::Queued => self.fail_try(key, unconnected, now),
                 State::Sent => self.fail_try(key, Failure::TimedOut, now),
             }
         }
@@ -310,7 +325,7 @@ impl<T: Clone> Dialog<T> {
                 state.link = Link::Closed;
             }
             Link::Connecting { until, .. } if now >= until => {
-                self.leave(broker, "unreachable", Failure::Unreachable, now);
+                self.leave_unconnected(broker, now);
             }
             Link::Connecting { until, .. } => {
                 state.link = Link::Connecting { until, attempting: true };
@@ -376,6 +391,13 @@ impl<T: Clone> Dialog<T> {
         self.set_call_timer(key, due);
     }
 
+    /// Leaves a broker to which no connection came about.
+    fn leave_unconnected(&mut self, broker: usize, now: Instant) {
+        let state = &self.brokers[broker];
+        let reason = state.handshake.map_or("unreachable", HandshakeFailure::as_str);
+        self.leave(broker, reason, state.unconnected(), now);
+    }
+
     /// Leaves a broker, and moves its calls. One that was only cut off is not shunned.
     fn leave(&mut self, broker: usize, reason: &'static str, failure: Failure, now: Instant) {
         self.counts.left += 1;
@@ -396,8 +418,9 @@ impl<T: Clone> Dialog<T> {
             }
             self.fail_try(key, failure.clone(), now);
         }
+        let unconnected = self.brokers[broker].unconnected();
         for key in queued {
-            self.fail_try(key, Failure::Unreachable, now);
+            self.fail_try(key, unconnected.clone(), now);
         }
     }
 
@@ -422,13 +445,19 @@ impl<T: Clone> Dialog<T> {
         let Some(from) = self.calls.get(&key).map(|call| call.broker) else { return };
         let next = self.after(from);
         let Some(call) = self.calls.get_mut(&key) else { return };
-        if call.request.no_reply && matches!(failure, Failure::Unreachable) {
+        let is_refused = matches!(failure, Failure::Unauthorized(why) if why.is_final());
+        call.unauthorized += usize::from(is_refused);
+        if call.request.no_reply
+            && matches!(failure, Failure::Unreachable | Failure::Unauthorized(_))
+            && !is_refused
+        {
             // It waits for a connection until its deadline, however often one fails.
             call.tries = call.tries.saturating_sub(1);
         }
         let exhausted = call.tries >= call.request.tries
             || call.parts > 0
             || call.workerless >= brokers
+            || call.unauthorized >= brokers
             // An answer that says it did not run may be one to an earlier try.
             || (call.request.once && call.may_have_run() && !matches!(failure, Failure::TimedOut));
         if exhausted {
@@ -444,7 +473,7 @@ impl<T: Clone> Dialog<T> {
         let (target, at_once) = match failure {
             Failure::TimedOut | Failure::Cut => (from, true),
             // Nothing was sent, and the broker has pauses of its own.
-            Failure::Unreachable => (next, true),
+            Failure::Unreachable | Failure::Unauthorized(_) => (next, true),
             // What was of no use once is not sent all together again.
             Failure::Left | Failure::Stopping | Failure::Busy(_) | Failure::NoWorker => {
                 call.moves += 1;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use majordomo_protocol::client::ToBroker;
-use majordomo_protocol::{Body, Metadata, ServiceName};
+use majordomo_protocol::{Body, HandshakeFailure, Metadata, ServiceName};
 
 use crate::call_error::CallError;
 
@@ -40,6 +40,11 @@ pub enum Event {
     Connected,
     /// The connection did not come about.
     Refused,
+    /// The broker is there, and the handshake has begun. To be told by whoever shows it
+    /// something, as often as they like.
+    Reached,
+    /// The connection did not come about, since the handshake failed.
+    Unauthorized(HandshakeFailure),
     /// A message came: all of its frames.
     Message(Vec<Vec<u8>>),
     /// The connection was complete and broke, and everything that came over it has

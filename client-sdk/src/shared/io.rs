@@ -19,6 +19,7 @@ use crate::call_error::CallError;
 use crate::client::Handed;
 use crate::connection::{self, Connection, Failed, LOOK, Ready};
 use crate::io::now;
+use crate::security::Credentials;
 use crate::slot::{Pending, Slot};
 use crate::wake::{self, Bell, Ear};
 
@@ -53,6 +54,7 @@ pub(crate) struct Driver {
 /// The sockets, and all that decides what passes through them.
 pub(crate) struct Loop {
     context: zmq::Context,
+    credentials: Credentials,
     dialog: Dialog<Arc<Pending>>,
     submits: Receiver<Submit>,
     handed: Arc<Handed>,
@@ -79,6 +81,7 @@ impl Driver {
     /// For calls that come by this channel.
     pub(crate) fn new(
         context: zmq::Context,
+        credentials: Credentials,
         dialog: Dialog<Arc<Pending>>,
         submits: Receiver<Submit>,
         handed: Arc<Handed>,
@@ -88,6 +91,7 @@ impl Driver {
         let links = dialog.settings().endpoints.iter().map(|_| Link::default()).collect();
         let driven = Loop {
             context,
+            credentials,
             dialog,
             submits,
             handed,
@@ -296,7 +300,9 @@ impl Loop {
         else {
             return Ok(());
         };
-        let event = match connection.ready()? {
+        let ready = connection.ready()?;
+        let handshake = connection.handshake();
+        let event = match ready {
             Ready::Readable => {
                 for _ in 0..TURN_MAX {
                     let Some(frames) = connection.try_receive()? else { break };
@@ -310,7 +316,13 @@ impl Loop {
             }
             Ready::Writable if !*told => Event::Connected,
             Ready::Lost if *told => Event::Lost,
-            Ready::Lost | Ready::Refused if !*told => Event::Refused,
+            Ready::Lost | Ready::Refused if !*told => {
+                handshake.map_or(Event::Refused, Event::Unauthorized)
+            }
+            Ready::Nothing if handshake.is_some() => {
+                self.dialog.handle(broker, Event::Reached, now);
+                return Ok(());
+            }
             _ => return Ok(()),
         };
         if !matches!(event, Event::Connected) {
@@ -366,7 +378,9 @@ impl Loop {
         // A message of many small replies is larger than any of them.
         let reply_bytes_max = settings.reply_bytes_max.max(BATCH_BYTES_MAX);
         log::debug!(broker = endpoint; "connecting");
-        let connection = match Connection::open(&self.context, endpoint, reply_bytes_max) {
+        let security = self.credentials.of(endpoint);
+        let opened = Connection::open(&self.context, endpoint, security, reply_bytes_max);
+        let connection = match opened {
             Ok(connection) => Some(connection),
             Err(failed) if failed.source == zmq::Error::ETERM => return Err(failed),
             Err(Failed { call, source }) => {
@@ -429,7 +443,8 @@ mod tests {
         let dialog = Dialog::new(Settings::default(), 7).expect("settings");
         let (_submits, taken) = crossbeam_channel::bounded(1);
         let handed = Arc::new(Handed::default());
-        let driver = Driver::new(zmq::Context::new(), dialog, taken, handed).expect("a pipe");
+        let (context, credentials) = (zmq::Context::new(), Credentials::default());
+        let driver = Driver::new(context, credentials, dialog, taken, handed).expect("a pipe");
         let is_rung = || {
             let mut items = [zmq::PollItem::from_fd(driver.ear.fd(), zmq::POLLIN)];
             zmq::poll(&mut items, 0).expect("a poll") == 1

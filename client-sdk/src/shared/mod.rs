@@ -18,6 +18,7 @@
 //! | there was no reply in time, but the broker is there | to the same broker, at once |
 //! | the connection broke after the broker had said something | to the same broker, at once |
 //! | the broker cannot be reached | to the next, at once: it waits for the connection |
+//! | the broker refused the key, the password or the mechanism | to the next, at once, unless as many tries as there are brokers were refused so |
 //! | the broker is silent, violates the protocol, or was lost before it said anything | to the next |
 //! | the broker is shutting down (503), or the service busy (429) | to the next |
 //! | there is no worker (404, fail fast), and another broker is left | to the next |
@@ -34,7 +35,7 @@
 //! broker too: it may have run.
 //!
 //! What wants no reply ends when it is sent, and no failure to connect counts as a try of it:
-//! it waits for a connection until its deadline.
+//! it waits for a connection until its deadline. A refusal of the key does count.
 //!
 //! When a call ends, every broker that may still be at it and is connected gets a CANCEL,
 //! those that it has left among them.

@@ -25,6 +25,8 @@ mod python;
 mod reload;
 /// Who may do what.
 mod rights;
+/// Our own clients and workers, let in and refused.
+mod sdks;
 /// What the mechanisms cost.
 mod throughput;
 

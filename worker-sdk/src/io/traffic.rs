@@ -4,7 +4,9 @@
 use std::time::Instant;
 
 use majordomo_protocol::worker::{Commands, FromBroker, ToBroker};
-use majordomo_protocol::{Body, ClientAddress, DecodeError, Frames, Reason, Version};
+use majordomo_protocol::{
+    Body, ClientAddress, DecodeError, Frames, HandshakeFailure, Reason, Security, Version,
+};
 
 use super::{Io, SOCKETS_PER_CONTEXT, Target};
 use crate::connection::keep;
@@ -21,6 +23,9 @@ const READS_MAX: usize = 64;
 impl Io {
     /// Reads what came, as long as the socket stays open.
     pub(super) fn read(&mut self, index: usize, time: Instant) {
+        if let Some(failure) = self.connections[index].wire.refusal() {
+            return self.unauthorized(index, failure, time);
+        }
         for _ in 0..READS_MAX {
             let frames = match self.connections[index].wire.receive() {
                 Ok(Some(frames)) => frames,
@@ -170,15 +175,19 @@ impl Io {
     }
 
     fn open(&mut self, index: usize, time: Instant) {
+        // What is said to one connection is said to all of them.
+        let broker = self.connections[index].broker;
+        let is_first = index == 0 || self.connections[index - 1].broker != broker;
         let connection = &mut self.connections[index];
-        let endpoint = &self.brokers[connection.broker].endpoint;
+        let endpoint = &self.brokers[broker].endpoint;
+        let security = self.settings.credentials.of(endpoint.as_str());
         let Some(context) =
             self.contexts.get(index / SOCKETS_PER_CONTEXT).or(self.contexts.first())
         else {
             return;
         };
         connection.too_large.clear();
-        match connection.wire.open(context, endpoint) {
+        match connection.wire.open(context, endpoint, security, is_first) {
             Ok(()) => log::debug!(
                 broker = endpoint.as_str(), service = self.routes[connection.service].name.as_str();
                 "registering"
@@ -289,6 +298,27 @@ impl Io {
         }
         // Parts may have been held back for the socket, and their handler blocked.
         self.take_parts(index, time);
+    }
+
+    /// The broker does not let this worker in. It may do so later: a key can be entered, or
+    /// come back.
+    fn unauthorized(&mut self, index: usize, failure: HandshakeFailure, time: Instant) {
+        let connection = &mut self.connections[index];
+        let broker = &mut self.brokers[connection.broker];
+        let level = trouble_level(broker.troubled, CloseReason::Refused);
+        broker.troubled = true;
+        let endpoint = broker.endpoint.as_str();
+        log::log!(
+            level, broker = endpoint;
+            "the broker does not let this worker in, will try again: {failure}"
+        );
+        // Where nothing is shown nothing can be wrong with it, and a broker that ends or a proxy
+        // without one is more likely: ZeroMQ itself goes on.
+        let is_secured = !matches!(self.settings.credentials.of(endpoint), Security::Null);
+        if failure.is_final() || is_secured {
+            connection.dialog.handle(Event::Refused, time);
+            self.perform(index, time);
+        }
     }
 
     pub(super) fn refused(&mut self, index: usize, error: zmq::Error, time: Instant) {
