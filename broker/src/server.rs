@@ -15,6 +15,7 @@ use majordomo_protocol::{
 };
 
 use crate::config::Config;
+use crate::ebb::Ebb;
 use crate::engine::{Action, Caller, Engine, Event, Fault, Note, Settings};
 use crate::frame::Frame;
 use crate::hearing::event;
@@ -39,6 +40,7 @@ pub struct Server {
     outbox: Outbox,
     engine: Engine<Body<Frame>>,
     journal: Journal,
+    ebb: Ebb,
     endpoints: Vec<String>,
     stop: StopHandle,
     /// The other end of `stop`.
@@ -120,6 +122,7 @@ impl Server {
             outbox: Outbox::default(),
             engine: Engine::new(settings(config), now),
             journal: Journal::default(),
+            ebb: Ebb::default(),
             endpoints,
             stop,
             stop_requests,
@@ -171,6 +174,7 @@ impl Server {
             self.journal.handle_timeout(now);
             self.act(now)?;
             self.send_outbox(now)?;
+            self.ebb.observe(self.engine.footprint(), now);
             if self.progress == Progress::Stopped {
                 return Ok(self.engine.counters().clone());
             }
@@ -179,7 +183,8 @@ impl Server {
 
     /// Waits for a message, a stop request or a deadline.
     fn wait(&mut self) -> Result<(), ServerError> {
-        let deadline = [self.engine.poll_timeout(), self.journal.poll_timeout()];
+        let deadline =
+            [self.engine.poll_timeout(), self.journal.poll_timeout(), self.ebb.poll_timeout()];
         let timeout_ms = match deadline.into_iter().flatten().min() {
             Some(deadline) => ms_until(deadline),
             None => -1,

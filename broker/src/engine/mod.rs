@@ -27,7 +27,9 @@ mod request;
 mod requests;
 mod service;
 mod settings;
+mod shrink;
 mod shutdown;
+mod table;
 mod waiting;
 mod worker;
 mod workers;
@@ -37,7 +39,6 @@ use std::time::Instant;
 
 use foldhash::HashMap;
 use majordomo_protocol::PeerId;
-use slotmap::SlotMap;
 
 use self::dead::Dead;
 use self::deadline::{Deadlines, Due};
@@ -48,7 +49,9 @@ use self::ids::Ids;
 use self::request::{Answer, Request, RequestKey};
 use self::service::Services;
 pub use self::settings::{PREFETCH_MAX, Settings};
+use self::shrink::Shrink;
 use self::shutdown::Shutdown;
+use self::table::Table;
 use self::waiting::Turns;
 use self::worker::{Worker, WorkerKey};
 use crate::stats::Counters;
@@ -65,9 +68,9 @@ pub struct Engine<B> {
     resumed: Option<Instant>,
     shutdown: Shutdown,
     services: Services,
-    workers: SlotMap<WorkerKey, Worker>,
+    workers: Table<WorkerKey, Worker>,
     worker_keys: HashMap<PeerId, WorkerKey>,
-    requests: SlotMap<RequestKey, Request<B>>,
+    requests: Table<RequestKey, Request<B>>,
     ids: Ids<B>,
     dead: Dead,
     /// How many requests of each client wait or run, for it or abandoned; never 0.
@@ -93,9 +96,9 @@ impl<B: Payload> Engine<B> {
             resumed: None,
             shutdown: Shutdown::No,
             services: Services::default(),
-            workers: SlotMap::with_key(),
+            workers: Table::default(),
             worker_keys: HashMap::default(),
-            requests: SlotMap::with_key(),
+            requests: Table::default(),
             ids: Ids::default(),
             dead: Dead::default(),
             clients: HashMap::default(),
@@ -144,6 +147,9 @@ impl<B: Payload> Engine<B> {
                 Due::Worker(key) => self.attend(key, heard_until),
             }
         }
+        if self.ids.look_at(self.settings.answers_kept).is_some_and(|due| due <= now) {
+            self.ids.forget_before(now.checked_sub(self.settings.answers_kept));
+        }
         if matches!(self.shutdown, Shutdown::Until(end) if end <= now) {
             self.finish_stopping();
         }
@@ -156,14 +162,18 @@ impl<B: Payload> Engine<B> {
             Shutdown::Until(end) => Some(end),
             Shutdown::No | Shutdown::Done => None,
         };
-        self.deadlines.first().into_iter().chain(end).min()
+        let forget = self.ids.look_at(self.settings.answers_kept);
+        [self.deadlines.first(), end, forget].into_iter().flatten().min()
     }
 
     /// The next thing to do, in order; `None` when all is done.
     pub fn poll_action(&mut self) -> Option<Action<B>> {
-        let action = self.actions.pop_front()?;
-        self.actions_polled += 1;
-        Some(action)
+        let action = self.actions.pop_front();
+        match action {
+            Some(_) => self.actions_polled += 1,
+            None => self.actions.shrink_when_sparse(),
+        }
+        action
     }
 
     /// Whether a worker is registered on this connection.
@@ -174,6 +184,14 @@ impl<B: Payload> Engine<B> {
     /// Whether it was told to stop.
     pub fn is_stopping(&self) -> bool {
         self.shutdown != Shutdown::No
+    }
+
+    /// About how many bytes its requests and the answers it keeps take in memory.
+    pub fn footprint(&self) -> usize {
+        self.bytes
+            + self.ids.bytes()
+            + self.requests.len() * size_of::<Request<B>>()
+            + self.ids.answers() * Ids::<B>::ANSWER_BYTES
     }
 
     /// What has happened so far.
