@@ -407,7 +407,7 @@ fn inexpressible(error: Inexpressible) {
     log::error!("cannot send: {error}");
 }
 
-fn settings(config: &Config) -> Settings {
+pub(crate) fn settings(config: &Config) -> Settings {
     Settings {
         heartbeat_interval: config.heartbeat_interval(),
         heartbeat_liveness: config.heartbeat_liveness(),

@@ -91,6 +91,12 @@ impl Deadlines {
         self.entries.len()
     }
 
+    /// For how many entries it holds memory.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
     /// The moment and the owner of an entry.
     pub(super) fn get(&self, key: DeadlineKey) -> Option<(Instant, Due)> {
         self.entries.get(key).map(|entry| (entry.at, entry.due))

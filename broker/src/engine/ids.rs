@@ -148,6 +148,12 @@ impl<B: Payload> Ids<B> {
         }
     }
 
+    /// For how many ids and answers it holds memory.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.known.capacity().max(self.kept.capacity())
+    }
+
     /// Asserts what must hold of it, given the requests that have ids and how many of
     /// their answers are kept already.
     pub(super) fn check(

@@ -22,6 +22,7 @@ mod event;
 mod free;
 mod ids;
 mod list;
+mod memory;
 mod mmi;
 mod request;
 mod requests;
@@ -184,14 +185,6 @@ impl<B: Payload> Engine<B> {
     /// Whether it was told to stop.
     pub fn is_stopping(&self) -> bool {
         self.shutdown != Shutdown::No
-    }
-
-    /// About how many bytes its requests and the answers it keeps take in memory.
-    pub fn footprint(&self) -> usize {
-        self.bytes
-            + self.ids.bytes()
-            + self.requests.len() * size_of::<Request<B>>()
-            + self.ids.answers() * Ids::<B>::ANSWER_BYTES
     }
 
     /// What has happened so far.

@@ -36,8 +36,8 @@ pub(super) struct Table<K, T> {
 struct Page<T> {
     /// Which places are taken.
     taken: u64,
-    /// [`PAGE`] places, or none while it holds no memory.
-    places: Box<[Place<T>]>,
+    /// `None` while it holds no memory.
+    places: Option<Box<[Place<T>; PAGE]>>,
 }
 
 #[derive(Debug)]
@@ -77,12 +77,10 @@ impl<K: Key, T> Table<K, T> {
             None => self.add_page(),
         };
         let page = &mut self.pages[number as usize];
-        if page.places.is_empty() {
-            let free = || Place { generation: 0, item: None };
-            page.places = std::iter::repeat_with(free).take(PAGE).collect();
-            self.held += 1;
-        } else if page.taken == 0 {
-            self.empty -= 1;
+        match &page.places {
+            None => self.held += 1,
+            Some(_) if page.taken == 0 => self.empty -= 1,
+            Some(_) => {}
         }
         let position = page.taken.trailing_ones();
         page.taken |= 1 << position;
@@ -91,7 +89,10 @@ impl<K: Key, T> Table<K, T> {
         }
         self.len += 1;
         self.generation = self.generation.wrapping_add(2);
-        let place = &mut page.places[position as usize];
+        let places = page.places.get_or_insert_with(|| {
+            Box::new(std::array::from_fn(|_| Place { generation: 0, item: None }))
+        });
+        let place = &mut places[position as usize];
         *place = Place { generation: self.generation, item: Some(item) };
         key(number as usize, position as usize, self.generation)
     }
@@ -100,7 +101,7 @@ impl<K: Key, T> Table<K, T> {
     pub(super) fn remove(&mut self, key: K) -> Option<T> {
         let (number, position, generation) = parts(key);
         let page = self.pages.get_mut(number)?;
-        let place = page.places.get_mut(position)?;
+        let place = &mut page.places.as_mut()?[position];
         if place.generation != generation {
             return None;
         }
@@ -122,14 +123,14 @@ impl<K: Key, T> Table<K, T> {
     #[inline]
     pub(super) fn get(&self, key: K) -> Option<&T> {
         let (number, position, generation) = parts(key);
-        let place = self.pages.get(number)?.places.get(position)?;
+        let place = &self.pages.get(number)?.places.as_ref()?[position];
         place.item.as_ref().filter(|_| place.generation == generation)
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, key: K) -> Option<&mut T> {
         let (number, position, generation) = parts(key);
-        let place = self.pages.get_mut(number)?.places.get_mut(position)?;
+        let place = &mut self.pages.get_mut(number)?.places.as_mut()?[position];
         place.item.as_mut().filter(|_| place.generation == generation)
     }
 
@@ -141,9 +142,11 @@ impl<K: Key, T> Table<K, T> {
     /// history.
     pub(super) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         self.pages.iter().enumerate().flat_map(|(number, page)| {
-            page.places.iter().enumerate().filter_map(move |(position, place)| {
-                Some((key(number, position, place.generation), place.item.as_ref()?))
-            })
+            page.places.iter().flat_map(|places| places.iter()).enumerate().filter_map(
+                move |(position, place)| {
+                    Some((key(number, position, place.generation), place.item.as_ref()?))
+                },
+            )
         })
     }
 
@@ -164,7 +167,7 @@ impl<K: Key, T> Table<K, T> {
     /// A further page, the only one with a free place.
     fn add_page(&mut self) -> u32 {
         let number = self.pages.len() as u32;
-        self.pages.push(Page { taken: 0, places: Box::default() });
+        self.pages.push(Page { taken: 0, places: None });
         self.room.push(number);
         number
     }
@@ -175,15 +178,15 @@ impl<K: Key, T> Table<K, T> {
         let keep = (EMPTY_KEPT + self.held - self.empty) / 2;
         let mut kept = 0;
         for page in self.pages.iter_mut().filter(|page| page.taken == 0) {
-            if kept < keep && !page.places.is_empty() {
+            if kept < keep && page.places.is_some() {
                 kept += 1;
             } else {
-                page.places = Box::default();
+                page.places = None;
             }
         }
         self.held -= self.empty - kept;
         self.empty = kept;
-        let last = self.pages.iter().rposition(|page| !page.places.is_empty());
+        let last = self.pages.iter().rposition(|page| page.places.is_some());
         self.pages.truncate(last.map_or(0, |last| last + 1));
         self.pages.shrink_to_fit();
         self.room.retain(|number| (*number as usize) < self.pages.len());
@@ -192,7 +195,7 @@ impl<K: Key, T> Table<K, T> {
         let pages = &self.pages;
         self.room.sort_unstable_by_key(|number| {
             let page = &pages[*number as usize];
-            (page.taken != 0, !page.places.is_empty(), std::cmp::Reverse(*number))
+            (page.taken != 0, page.places.is_some(), std::cmp::Reverse(*number))
         });
     }
 }

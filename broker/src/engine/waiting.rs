@@ -169,4 +169,10 @@ impl Turns {
     pub(super) fn len(&self) -> usize {
         self.turns.len()
     }
+
+    /// For how many turns it holds memory.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.turns.capacity().max(self.by_client.capacity())
+    }
 }
