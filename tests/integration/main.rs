@@ -23,9 +23,11 @@ mod fairness;
 mod hostile;
 /// Every limit, reached over real sockets.
 mod limits;
-/// Requests given ahead of replies.
+/// That what is no longer needed goes back to the system.
+mod memory;
 /// The load test, and the document that it fills.
 mod performance;
+/// Requests given ahead of replies.
 mod prefetch;
 /// Exact frames in both versions and all pairings.
 mod protocols;
