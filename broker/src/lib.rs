@@ -25,6 +25,7 @@
 
 pub mod args;
 pub mod config;
+mod ebb;
 mod embedded;
 pub mod engine;
 mod frame;

@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::config::Config;
+use crate::ebb::Ebb;
 use crate::engine::{Action, Caller, Engine, Event, Fault, Identity, Note, Settings};
 use crate::frame::Frame;
 use crate::hearing::event;
@@ -46,6 +47,7 @@ pub struct Server {
     outbox: Outbox,
     engine: Engine<Body<Frame>>,
     journal: Journal,
+    ebb: Ebb,
     endpoints: Vec<String>,
     stop: StopHandle,
     /// The other end of `stop`.
@@ -147,6 +149,7 @@ impl Server {
             outbox: Outbox::default(),
             engine: Engine::new(settings(config), now),
             journal: Journal::default(),
+            ebb: Ebb::default(),
             endpoints,
             stop,
             stop_requests,
@@ -212,6 +215,7 @@ impl Server {
             self.journal.handle_timeout(now);
             self.act(now)?;
             self.send_outbox(now)?;
+            self.ebb.observe(self.engine.footprint(), now);
             if self.progress == Progress::Stopped {
                 return Ok(self.engine.counters().clone());
             }
@@ -226,7 +230,8 @@ impl Server {
         if self.spin()? || !self.router.is_quiet()? {
             return Ok(true);
         }
-        let deadline = [self.engine.poll_timeout(), self.journal.poll_timeout()];
+        let deadline =
+            [self.engine.poll_timeout(), self.journal.poll_timeout(), self.ebb.poll_timeout()];
         let left = deadline.into_iter().flatten().min().map(left_until);
         // What is too long for the system to count never ends.
         let left = left.and_then(|left| Timespec::try_from(left).ok());
@@ -497,7 +502,7 @@ fn inexpressible(error: Inexpressible) {
     log::error!("cannot send: {error}");
 }
 
-fn settings(config: &Config) -> Settings {
+pub(crate) fn settings(config: &Config) -> Settings {
     Settings {
         heartbeat_interval: config.heartbeat_interval(),
         heartbeat_liveness: config.heartbeat_liveness(),

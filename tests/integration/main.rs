@@ -23,6 +23,8 @@ mod fairness;
 mod hostile;
 /// Every limit, reached over real sockets.
 mod limits;
+/// That what is no longer needed goes back to the system.
+mod memory;
 /// The load test, and the document that it fills.
 mod performance;
 /// Requests given ahead of replies.

@@ -16,6 +16,8 @@ use crate::words;
 
 /// A message is not added to beyond so many records; small, so that it happens.
 const BATCH_RECORDS_MAX: usize = 6;
+/// So often at most it has to look at the time until all answers are forgotten.
+const TURNS_TO_FORGET: usize = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Recipient {
@@ -194,14 +196,20 @@ impl Broker {
         }
     }
 
-    /// Everybody has left: nothing may be left of them.
-    pub fn check_empty(&self) {
-        let Some(running) = &self.running else { return };
+    /// Everybody has left: nothing may be left of them but answers, which only time takes.
+    pub fn check_empty(&mut self) {
+        let Some(running) = &mut self.running else { return };
         let report = running.engine.report();
         let tables = (report.services.len(), report.workers.len(), report.clients, report.bytes);
         must!(tables == (0, 0, 0, 0), "every table empties", "{report:?}");
-        let due = running.engine.poll_timeout();
-        must!(due.is_none(), "every table empties", "a deadline is left: {due:?}");
+        for _ in 0..TURNS_TO_FORGET {
+            let Some(due) = running.engine.poll_timeout() else { break };
+            running.engine.handle_timeout(due, due);
+            let action = running.engine.poll_action();
+            must!(action.is_none(), "who has left is left alone", "{action:?}");
+        }
+        let left = (running.engine.poll_timeout(), running.engine.footprint());
+        must!(left == (None, 0), "every table empties", "deadline, bytes: {left:?}");
         let open = running.ledger.open();
         must!(open == 0, "every request ends", "{:?}", running.ledger);
     }

@@ -402,7 +402,7 @@ impl Life {
         while !self.is_idle() && self.nature.now < end {
             self.step();
         }
-        for broker in &self.brokers {
+        for broker in &mut self.brokers {
             broker.check_empty();
         }
         for client in &self.clients {

@@ -21,7 +21,7 @@ impl<B: Payload> Engine<B> {
             request: key.address(self.settings.instance).to_string(),
             id: request.caller.id.map(|id| id.to_string()),
             bytes: request.bytes as u64,
-            reasons: request.losses.iter().map(|gone| gone.as_str().to_owned()).collect(),
+            reasons: request.losses.reasons().iter().map(|gone| gone.as_str().to_owned()).collect(),
         };
         self.dead.push_back(report);
         while self.dead.len() > self.settings.dead_max {

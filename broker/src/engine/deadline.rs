@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use slotmap::SlotMap;
+use super::table::Table;
 
 use super::list::{Linked, Links, List};
 use super::request::RequestKey;
@@ -46,7 +46,7 @@ impl Linked<DeadlineKey> for Entry {
 /// Moments and what is due then, in order.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
-    entries: SlotMap<DeadlineKey, Entry>,
+    entries: Table<DeadlineKey, Entry>,
     /// None of the lists is empty.
     moments: BTreeMap<Instant, List<DeadlineKey>>,
 }
@@ -91,6 +91,12 @@ impl Deadlines {
         self.entries.len()
     }
 
+    /// For how many entries it holds memory.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
     /// The moment and the owner of an entry.
     pub(super) fn get(&self, key: DeadlineKey) -> Option<(Instant, Due)> {
         self.entries.get(key).map(|entry| (entry.at, entry.due))
@@ -110,7 +116,7 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "an Instant cannot be made from a number")]
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut owners = SlotMap::<RequestKey, ()>::with_key();
+        let mut owners = Table::<RequestKey, ()>::default();
         let dues: Vec<Due> = (0..6).map(|_| Due::Request(owners.insert(()))).collect();
         let mut deadlines = Deadlines::default();
         let keys: Vec<_> = [3, 1, 3, 2, 3, 1]

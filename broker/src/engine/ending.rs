@@ -6,6 +6,7 @@ use majordomo_protocol::{ClientAddress, Metadata, PeerId, Reason, ServiceName, V
 use super::answers::Outcome;
 use super::request::{Answer, Redelivery, Reply, Request, RequestKey, RequestState};
 use super::requests::Place;
+use super::shrink::Shrink;
 use super::shutdown::Shutdown;
 use super::{Act, Action, Caller, Client, Dropped, Engine, Note, Payload};
 
@@ -26,7 +27,7 @@ impl<B: Payload> Engine<B> {
             _ if request.redelivery == Redelivery::Forbidden && request.attempt > 0 => {
                 Some(Dropped::Once)
             }
-            _ if request.losses.len() >= self.settings.attempts_max as usize => {
+            _ if request.losses.reasons().len() >= self.settings.attempts_max as usize => {
                 Some(Dropped::AttemptsMax)
             }
             _ => None,
@@ -34,9 +35,9 @@ impl<B: Payload> Engine<B> {
         if let Some(reason) = dropped {
             return self.drop_request(key, reason);
         }
-        if let Reply::Kept { bytes, .. } = request.reply {
-            request.bytes -= bytes;
-            self.bytes -= bytes;
+        if let Reply::Kept(parts) = &request.reply {
+            request.bytes -= parts.bytes;
+            self.bytes -= parts.bytes;
         }
         request.reply = Reply::None;
         self.wait(key, Place::Front);
@@ -154,6 +155,7 @@ impl<B: Payload> Engine<B> {
         if entry.requests == 0 {
             self.identities.peer_went(entry.identity);
             self.clients.remove(client);
+            self.clients.shrink_when_sparse();
             if !self.displaced.is_empty() {
                 self.displaced.remove(client);
             }

@@ -4,7 +4,7 @@
 //! before more; among equals, who was used longest ago is first. So what is given
 //! ahead never waits behind one worker while another is idle.
 
-use slotmap::SlotMap;
+use super::table::Table;
 
 use super::list::List;
 use super::settings::PREFETCH_MAX;
@@ -43,7 +43,7 @@ impl Free {
     #[inline]
     pub(super) fn enter(
         &mut self,
-        workers: &mut SlotMap<WorkerKey, Worker>,
+        workers: &mut Table<WorkerKey, Worker>,
         key: WorkerKey,
         before: usize,
     ) {
@@ -57,7 +57,7 @@ impl Free {
     #[inline]
     pub(super) fn leave(
         &mut self,
-        workers: &mut SlotMap<WorkerKey, Worker>,
+        workers: &mut Table<WorkerKey, Worker>,
         key: WorkerKey,
         before: usize,
     ) {
@@ -76,7 +76,7 @@ impl Free {
     }
 
     #[inline(never)]
-    fn enter_ahead(&mut self, workers: &mut SlotMap<WorkerKey, Worker>, key: WorkerKey, at: usize) {
+    fn enter_ahead(&mut self, workers: &mut Table<WorkerKey, Worker>, key: WorkerKey, at: usize) {
         if self.ahead.len() <= at {
             self.ahead.resize_with(at + 1, List::default);
         }
@@ -85,7 +85,7 @@ impl Free {
     }
 
     #[inline(never)]
-    fn leave_ahead(&mut self, workers: &mut SlotMap<WorkerKey, Worker>, key: WorkerKey, at: usize) {
+    fn leave_ahead(&mut self, workers: &mut Table<WorkerKey, Worker>, key: WorkerKey, at: usize) {
         self.ahead[at].remove(workers, key);
         if self.ahead[at].is_empty() {
             self.occupied &= !(1 << at);
@@ -93,7 +93,7 @@ impl Free {
     }
 
     /// The workers and how many requests stand before the next one of each, first to last.
-    pub(super) fn keys(&self, workers: &mut SlotMap<WorkerKey, Worker>) -> Vec<(WorkerKey, usize)> {
+    pub(super) fn keys(&self, workers: &mut Table<WorkerKey, Worker>) -> Vec<(WorkerKey, usize)> {
         let lists = std::iter::once(&self.at_once).chain(&self.ahead).enumerate();
         let keys = lists.map(|(before, list)| {
             let occupied = before == 0 || self.occupied & 1 << (before - 1) != 0;

@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::time::Instant;
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
 
 use foldhash::{HashMap, HashMapExt};
 use majordomo_protocol::RequestId;
@@ -12,10 +13,14 @@ use super::Payload;
 use super::answers::Outcome;
 use super::request::RequestKey;
 use super::rights::Identity;
+use super::shrink::Shrink;
 
 /// What a client calls its request, and whose client it is: nobody can join, repeat or
 /// cancel what another asked.
 pub(super) type AskedId = (Identity, RequestId);
+
+/// Answers are forgotten at least so much too late, at rest.
+const LATE_MIN: Duration = Duration::from_secs(1);
 
 /// What is known of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +31,9 @@ pub(super) enum Known {
     Answered(AnswerNumber),
 }
 
-/// Answers are numbered in the order in which they were given.
+/// Answers are numbered in the order in which they were given, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct AnswerNumber(u64);
+pub(super) struct AnswerNumber(NonZeroU64);
 
 /// An answer that may be asked for again.
 #[derive(Debug)]
@@ -46,19 +51,22 @@ pub(super) struct Ids<B> {
     known: HashMap<AskedId, Known>,
     /// Oldest first.
     kept: VecDeque<Kept<B>>,
-    /// How many answers were forgotten: the number of the oldest that is kept.
-    forgotten: u64,
+    /// The number of the oldest that is kept, or of the next if none is.
+    oldest: NonZeroU64,
     /// Bytes of all that is kept.
     bytes: usize,
 }
 
 impl<B> Default for Ids<B> {
     fn default() -> Self {
-        Ids { known: HashMap::new(), kept: VecDeque::new(), forgotten: 0, bytes: 0 }
+        Ids { known: HashMap::new(), kept: VecDeque::new(), oldest: NonZeroU64::MIN, bytes: 0 }
     }
 }
 
 impl<B: Payload> Ids<B> {
+    /// About what an answer takes in memory, besides its own bytes.
+    pub(super) const ANSWER_BYTES: usize = size_of::<Kept<B>>() + 2 * size_of::<(AskedId, Known)>();
+
     pub(super) fn get(&self, id: &AskedId) -> Option<Known> {
         self.known.get(id).copied()
     }
@@ -71,10 +79,15 @@ impl<B: Payload> Ids<B> {
     /// The request of this id is gone. From now on the id stands for this answer, if it
     /// has one that is still kept.
     pub(super) fn end(&mut self, id: AskedId, answered: Option<AnswerNumber>) {
-        match answered.filter(|number| number.0 >= self.forgotten) {
-            Some(number) => self.known.insert(id, Known::Answered(number)),
-            None => self.known.remove(&id),
-        };
+        match answered.filter(|number| number.0 >= self.oldest) {
+            Some(number) => {
+                self.known.insert(id, Known::Answered(number));
+            }
+            None => {
+                self.known.remove(&id);
+                self.known.shrink_when_sparse();
+            }
+        }
     }
 
     /// Keeps an answer, behind all others.
@@ -87,12 +100,12 @@ impl<B: Payload> Ids<B> {
         let bytes = outcome.as_ref().map_or(0, Outcome::bytes);
         self.bytes += bytes;
         self.kept.push_back(Kept { id, at, outcome, bytes });
-        AnswerNumber(self.forgotten + self.kept.len() as u64 - 1)
+        AnswerNumber(self.oldest.saturating_add(self.kept.len() as u64 - 1))
     }
 
     /// An answer that is kept; `None` for one that cannot be repeated.
     pub(super) fn answer(&self, number: AnswerNumber) -> Option<&Outcome<B>> {
-        let position = usize::try_from(number.0.checked_sub(self.forgotten)?).ok()?;
+        let position = usize::try_from(number.0.get().checked_sub(self.oldest.get())?).ok()?;
         self.kept.get(position)?.outcome.as_ref()
     }
 
@@ -110,8 +123,8 @@ impl<B: Payload> Ids<B> {
     /// an old id has left the processor's caches, and is fetched for several together.
     pub(super) fn forget_oldest(&mut self, count: usize) {
         for oldest in self.kept.drain(..count.min(self.kept.len())) {
-            let answered = Known::Answered(AnswerNumber(self.forgotten));
-            self.forgotten += 1;
+            let answered = Known::Answered(AnswerNumber(self.oldest));
+            self.oldest = self.oldest.saturating_add(1);
             self.bytes -= oldest.bytes;
             // A worker may still be at its request: then the id stands for that.
             if let Entry::Occupied(known) = self.known.entry(oldest.id)
@@ -120,6 +133,15 @@ impl<B: Payload> Ids<B> {
                 known.remove();
             }
         }
+        self.known.shrink_when_sparse();
+        self.kept.shrink_when_sparse();
+    }
+
+    /// When to forget what is older than `kept`, if no request makes it be done before. An
+    /// eighth later than it could be, so that a broker at rest wakes up seldom.
+    pub(super) fn look_at(&self, kept: Duration) -> Option<Instant> {
+        let oldest = self.kept.front()?;
+        Some(oldest.at + kept + (kept / 8).max(LATE_MIN))
     }
 
     /// Forgets the answers that are older than this.
@@ -128,6 +150,12 @@ impl<B: Payload> Ids<B> {
         while self.kept.front().is_some_and(|oldest| oldest.at < oldest_kept) {
             self.forget_oldest(1);
         }
+    }
+
+    /// For how many ids and answers it holds memory.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.known.capacity().max(self.kept.capacity())
     }
 
     /// Asserts what must hold of it, given the requests that have ids and how many of
@@ -139,15 +167,15 @@ impl<B: Payload> Ids<B> {
         let (mut under_way, mut abandoned) = (0, 0);
         for (id, key, answered) in requests {
             under_way += 1;
-            abandoned += usize::from(answered.is_some_and(|number| number.0 >= self.forgotten));
+            abandoned += usize::from(answered.is_some_and(|number| number.0 >= self.oldest));
             assert_eq!(self.get(&id), Some(Known::UnderWay(key)));
         }
         assert_eq!(self.known.len(), under_way + self.kept.len() - abandoned, "request ids");
         assert_eq!(self.bytes, self.kept.iter().map(|kept| kept.bytes).sum::<usize>());
-        let numbers = self.forgotten..;
+        let numbers = self.oldest.get()..;
         for (number, kept) in numbers.zip(&self.kept) {
             match self.get(&kept.id) {
-                Some(Known::Answered(known)) => assert_eq!(known, AnswerNumber(number)),
+                Some(Known::Answered(known)) => assert_eq!(known.0.get(), number),
                 known => assert!(known.is_some(), "an answer that nobody can ask for"),
             }
         }

@@ -1,11 +1,13 @@
-//! Doubly linked lists threaded through the items of a slot map, so that an item
+//! Doubly linked lists threaded through the items of a table, so that an item
 //! can leave from anywhere in constant time: a worker that dies in the middle of
 //! the idle list, a request that expires in the middle of a queue.
 //!
 //! An item is in at most one list at a time; the list it is in is known to its
 //! owner.
 
-use slotmap::{Key, SlotMap};
+use slotmap::Key;
+
+use super::table::Table;
 
 /// An item's neighbours; both `None` while it is in no list, or alone in one.
 #[derive(Debug)]
@@ -25,7 +27,7 @@ pub(super) trait Linked<K> {
     fn links(&mut self) -> &mut Links<K>;
 }
 
-/// The ends of a list of items that live in a slot map.
+/// The ends of a list of items that live in a table.
 #[derive(Debug)]
 pub(super) struct List<K> {
     front: Option<K>,
@@ -52,7 +54,7 @@ impl<K: Key> List<K> {
         self.front
     }
 
-    pub(super) fn push_back<T: Linked<K>>(&mut self, items: &mut SlotMap<K, T>, key: K) {
+    pub(super) fn push_back<T: Linked<K>>(&mut self, items: &mut Table<K, T>, key: K) {
         *items[key].links() = Links { previous: self.back, next: None };
         match self.back {
             Some(back) => items[back].links().next = Some(key),
@@ -62,14 +64,14 @@ impl<K: Key> List<K> {
         self.len += 1;
     }
 
-    pub(super) fn pop_front<T: Linked<K>>(&mut self, items: &mut SlotMap<K, T>) -> Option<K> {
+    pub(super) fn pop_front<T: Linked<K>>(&mut self, items: &mut Table<K, T>) -> Option<K> {
         let front = self.front?;
         self.remove(items, front);
         Some(front)
     }
 
     /// Takes out `key`, which must be in this list.
-    pub(super) fn remove<T: Linked<K>>(&mut self, items: &mut SlotMap<K, T>, key: K) {
+    pub(super) fn remove<T: Linked<K>>(&mut self, items: &mut Table<K, T>, key: K) {
         let Links { previous, next } = std::mem::take(items[key].links());
         match previous {
             Some(previous) => items[previous].links().next = next,
@@ -83,7 +85,7 @@ impl<K: Key> List<K> {
     }
 
     /// The keys from front to back.
-    pub(super) fn keys<T: Linked<K>>(&self, items: &mut SlotMap<K, T>) -> Vec<K> {
+    pub(super) fn keys<T: Linked<K>>(&self, items: &mut Table<K, T>) -> Vec<K> {
         let mut keys = Vec::with_capacity(self.len);
         let mut at = self.front;
         while let Some(key) = at {
@@ -109,7 +111,7 @@ mod tests {
 
     #[test]
     fn items_leave_from_anywhere_and_the_order_of_the_others_stays() {
-        let mut items = SlotMap::new();
+        let mut items = Table::default();
         let mut list = List::default();
         let keys: Vec<_> = (0..5).map(|_| items.insert(Item(Links::default()))).collect();
         for key in &keys {

@@ -23,13 +23,16 @@ mod free;
 mod identities;
 mod ids;
 mod list;
+mod memory;
 mod mmi;
 mod request;
 mod requests;
 mod rights;
 mod service;
 mod settings;
+mod shrink;
 mod shutdown;
+mod table;
 mod waiting;
 mod worker;
 mod workers;
@@ -40,7 +43,6 @@ use std::time::Instant;
 
 use foldhash::{HashMap, HashSet};
 use majordomo_protocol::PeerId;
-use slotmap::SlotMap;
 
 use self::dead::Dead;
 use self::deadline::{Deadlines, Due};
@@ -53,7 +55,9 @@ use self::request::{Answer, Request, RequestKey};
 pub use self::rights::{Grant, Identity, InvalidServices, Limits, Rights, ServiceSet};
 use self::service::Services;
 pub use self::settings::{PREFETCH_MAX, Settings};
+use self::shrink::Shrink;
 use self::shutdown::Shutdown;
+use self::table::Table;
 use self::waiting::Turns;
 use self::worker::{Worker, WorkerKey};
 use crate::stats::Counters;
@@ -79,9 +83,9 @@ pub struct Engine<B> {
     resumed: Option<Instant>,
     shutdown: Shutdown,
     services: Services,
-    workers: SlotMap<WorkerKey, Worker>,
+    workers: Table<WorkerKey, Worker>,
     worker_keys: HashMap<PeerId, WorkerKey>,
-    requests: SlotMap<RequestKey, Request<B>>,
+    requests: Table<RequestKey, Request<B>>,
     ids: Ids<B>,
     dead: Dead,
     /// Clients that have a request, waiting, running or abandoned.
@@ -115,9 +119,9 @@ impl<B: Payload> Engine<B> {
             resumed: None,
             shutdown: Shutdown::No,
             services: Services::default(),
-            workers: SlotMap::with_key(),
+            workers: Table::default(),
             worker_keys: HashMap::default(),
-            requests: SlotMap::with_key(),
+            requests: Table::default(),
             ids: Ids::default(),
             dead: Dead::default(),
             clients: HashMap::default(),
@@ -184,6 +188,9 @@ impl<B: Payload> Engine<B> {
                 Due::Worker(key) => self.attend(key, heard_until),
             }
         }
+        if self.ids.look_at(self.settings.answers_kept).is_some_and(|due| due <= now) {
+            self.ids.forget_before(now.checked_sub(self.settings.answers_kept));
+        }
         if matches!(self.shutdown, Shutdown::Until(end) if end <= now) {
             self.finish_stopping();
         }
@@ -196,14 +203,18 @@ impl<B: Payload> Engine<B> {
             Shutdown::Until(end) => Some(end),
             Shutdown::No | Shutdown::Done => None,
         };
-        self.deadlines.first().into_iter().chain(end).min()
+        let forget = self.ids.look_at(self.settings.answers_kept);
+        [self.deadlines.first(), end, forget].into_iter().flatten().min()
     }
 
     /// The next thing to do, in order; `None` when all is done.
     pub fn poll_action(&mut self) -> Option<Action<B>> {
-        let action = self.actions.pop_front()?;
-        self.actions_polled += 1;
-        Some(action)
+        let action = self.actions.pop_front();
+        match action {
+            Some(_) => self.actions_polled += 1,
+            None => self.actions.shrink_when_sparse(),
+        }
+        action
     }
 
     /// Whether a worker is registered on this connection.

@@ -37,7 +37,7 @@ impl RequestKey {
     }
 }
 
-/// A request that waits or runs.
+/// A request that waits or runs. Many may wait, so what is rare is not in place.
 #[derive(Debug)]
 pub(super) struct Request<B> {
     pub(super) caller: Caller<B>,
@@ -64,7 +64,7 @@ pub(super) struct Request<B> {
     pub(super) handed_out: u64,
     /// Why it lost the workers that worked on it; at most `attempts_max`. One in whose
     /// socket it waited is not among them, though it may have begun.
-    pub(super) losses: Vec<Gone>,
+    pub(super) losses: Losses,
     pub(super) state: RequestState,
     /// Its entry among the deadlines: until when it waits, or runs.
     pub(super) deadline: DeadlineKey,
@@ -92,8 +92,6 @@ pub(super) enum Redelivery {
 #[derive(Debug)]
 pub(super) enum RequestState {
     Waiting {
-        /// Until when.
-        expires: Instant,
         /// The turn it stands in; `None` when it was returned by a lost worker and
         /// stands before all turns.
         turn: Option<TurnKey>,
@@ -137,9 +135,33 @@ pub(super) enum Reply<B> {
     /// They went to the client, if it wanted any.
     Sent,
     /// They are kept, because the client's version has no PARTIAL.
-    Kept { parts: Box<B>, bytes: usize },
+    Kept(Box<Parts<B>>),
     /// They were to be kept and were too large; the reply is lost.
     Overflowed,
+}
+
+/// Parts that are kept.
+#[derive(Debug)]
+pub(super) struct Parts<B> {
+    pub(super) body: B,
+    pub(super) bytes: usize,
+}
+
+/// Why workers were lost: mostly none was.
+#[derive(Debug, Default)]
+pub(super) struct Losses(
+    #[expect(clippy::box_collection, reason = "hardly any request needs one")]
+    Option<Box<Vec<Gone>>>,
+);
+
+impl Losses {
+    pub(super) fn add(&mut self, reason: Gone) {
+        self.0.get_or_insert_default().push(reason);
+    }
+
+    pub(super) fn reasons(&self) -> &[Gone] {
+        self.0.as_ref().map_or(&[], |reasons| reasons.as_slice())
+    }
 }
 
 impl<B> Linked<RequestKey> for Request<B> {

@@ -10,7 +10,7 @@ use super::deadline::{DeadlineKey, Due};
 use super::ending::dropped_outcome;
 use super::ids::Known;
 use super::list::Links;
-use super::request::{Answer, Redelivery, Reply, Request, RequestKey, RequestState};
+use super::request::{Answer, Losses, Redelivery, Reply, Request, RequestKey, RequestState};
 use super::service::ServiceKey;
 use super::shutdown::Shutdown;
 use super::worker::WorkerKey;
@@ -89,11 +89,11 @@ impl<B: Payload> Engine<B> {
             bytes,
             attempt: 0,
             handed_out: 0,
-            losses: Vec::new(),
+            losses: Losses::default(),
             answered: None,
             deadline: DeadlineKey::default(),
             // Overwritten at once by `dispatch` or `wait`.
-            state: RequestState::Waiting { expires: self.now, turn: None },
+            state: RequestState::Waiting { turn: None },
             reply: Reply::None,
             links: Links::default(),
         });
@@ -215,7 +215,7 @@ impl<B: Payload> Engine<B> {
         let expires =
             [request.start_by, request.end_by].into_iter().flatten().fold(expiry, Instant::min);
         request.deadline = self.deadlines.insert(expires, Due::Request(key));
-        request.state = RequestState::Waiting { expires, turn };
+        request.state = RequestState::Waiting { turn };
         request.body.iter_mut().for_each(B::detach);
         request.caller.envelope.iter_mut().for_each(|envelope| envelope.detach());
     }
@@ -223,7 +223,7 @@ impl<B: Payload> Engine<B> {
     /// Takes a waiting request out of the queue of its service.
     pub(super) fn take_waiting(&mut self, key: RequestKey) {
         let request = &self.requests[key];
-        let RequestState::Waiting { turn, .. } = request.state else { return };
+        let RequestState::Waiting { turn } = request.state else { return };
         self.deadlines.remove(request.deadline);
         let line = &mut self.services[request.service].waiting;
         self.turns.remove(line, &mut self.requests, key, turn);
@@ -255,15 +255,14 @@ impl<B: Payload> Engine<B> {
     pub(super) fn pair(&mut self, service_key: ServiceKey) {
         while let Some(worker) = self.services[service_key].free.front() {
             let Some(key) = self.turns.first(&self.services[service_key].waiting) else { break };
-            if let RequestState::Waiting { expires, .. } = self.requests[key].state {
-                if expires <= self.now {
-                    // Nobody has looked at the time yet. It costs its client no turn.
-                    self.take_waiting(key);
-                    self.drop_request(key, self.expiry_reason(key));
-                    continue;
-                }
-                self.deadlines.remove(self.requests[key].deadline);
+            let deadline = self.requests[key].deadline;
+            if self.deadlines.get(deadline).is_some_and(|(expires, _)| expires <= self.now) {
+                // Nobody has looked at the time yet. It costs its client no turn.
+                self.take_waiting(key);
+                self.drop_request(key, self.expiry_reason(key));
+                continue;
             }
+            self.deadlines.remove(deadline);
             let line = &mut self.services[service_key].waiting;
             self.turns.pop(line, &mut self.requests);
             self.dispatch(key, worker);

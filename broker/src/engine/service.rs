@@ -1,8 +1,9 @@
 //! A service: a name, the workers registered for it, the requests that wait for it.
 
+use super::shrink::Shrink;
+use super::table::Table;
 use foldhash::HashMap;
 use majordomo_protocol::ServiceName;
-use slotmap::SlotMap;
 
 use super::free::Free;
 use super::waiting::Line;
@@ -32,7 +33,7 @@ pub(super) struct Service {
 /// All services, by key and by name.
 #[derive(Debug, Default)]
 pub(super) struct Services {
-    services: SlotMap<ServiceKey, Service>,
+    services: Table<ServiceKey, Service>,
     by_name: HashMap<ServiceName, ServiceKey>,
     /// Services without a worker.
     idle: usize,
@@ -106,6 +107,7 @@ impl Services {
             && let Some(service) = self.services.remove(key)
         {
             self.by_name.remove(&service.name);
+            self.by_name.shrink_when_sparse();
             self.idle -= 1;
         }
     }

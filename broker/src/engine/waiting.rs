@@ -5,13 +5,14 @@
 //! by one turn. A request whose worker was lost has waited already: it stands
 //! before all turns.
 
+use super::table::Table;
 use foldhash::HashMap;
 use majordomo_protocol::PeerId;
-use slotmap::SlotMap;
 
 use super::list::{Linked, Links, List};
 use super::request::{Request, RequestKey};
 use super::service::ServiceKey;
+use super::shrink::Shrink;
 
 slotmap::new_key_type! {
     /// One client's place in the line of one service.
@@ -56,7 +57,7 @@ impl Linked<TurnKey> for Turn {
 /// The turns of all services.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    turns: SlotMap<TurnKey, Turn>,
+    turns: Table<TurnKey, Turn>,
     by_client: HashMap<(ServiceKey, PeerId), TurnKey>,
 }
 
@@ -65,7 +66,7 @@ impl Turns {
     pub(super) fn push<B>(
         &mut self,
         line: &mut Line,
-        requests: &mut SlotMap<RequestKey, Request<B>>,
+        requests: &mut Table<RequestKey, Request<B>>,
         key: RequestKey,
     ) -> TurnKey {
         let Request { service, caller, .. } = &requests[key];
@@ -88,7 +89,7 @@ impl Turns {
     pub(super) fn push_returned<B>(
         &mut self,
         line: &mut Line,
-        requests: &mut SlotMap<RequestKey, Request<B>>,
+        requests: &mut Table<RequestKey, Request<B>>,
         key: RequestKey,
     ) {
         line.returned.push_back(requests, key);
@@ -105,7 +106,7 @@ impl Turns {
     pub(super) fn pop<B>(
         &mut self,
         line: &mut Line,
-        requests: &mut SlotMap<RequestKey, Request<B>>,
+        requests: &mut Table<RequestKey, Request<B>>,
     ) -> Option<RequestKey> {
         if let Some(key) = line.returned.pop_front(requests) {
             line.len -= 1;
@@ -126,7 +127,7 @@ impl Turns {
     pub(super) fn remove<B>(
         &mut self,
         line: &mut Line,
-        requests: &mut SlotMap<RequestKey, Request<B>>,
+        requests: &mut Table<RequestKey, Request<B>>,
         key: RequestKey,
         turn: Option<TurnKey>,
     ) {
@@ -145,6 +146,7 @@ impl Turns {
     fn forget(&mut self, turn: TurnKey) {
         if let Some(Turn { service, client, .. }) = self.turns.remove(turn) {
             self.by_client.remove(&(service, client));
+            self.by_client.shrink_when_sparse();
         }
     }
 
@@ -152,7 +154,7 @@ impl Turns {
     pub(super) fn count<B>(
         &mut self,
         line: &Line,
-        requests: &mut SlotMap<RequestKey, Request<B>>,
+        requests: &mut Table<RequestKey, Request<B>>,
     ) -> usize {
         let turns = line.turns.keys(&mut self.turns);
         let in_turns = turns.into_iter().map(|turn| {
@@ -166,5 +168,11 @@ impl Turns {
 
     pub(super) fn len(&self) -> usize {
         self.turns.len()
+    }
+
+    /// For how many turns it holds memory.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.turns.capacity().max(self.by_client.capacity())
     }
 }

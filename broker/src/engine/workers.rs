@@ -10,7 +10,8 @@ use majordomo_protocol::{
 use super::answers::Outcome;
 use super::deadline::{DeadlineKey, Due};
 use super::list::{Links, List};
-use super::request::{Reply, RequestKey, RequestState};
+use super::request::{Parts, Reply, RequestKey, RequestState};
+use super::shrink::Shrink;
 use super::shutdown::Shutdown;
 use super::worker::{Attention, Intake, Worker, WorkerKey};
 use super::{
@@ -221,7 +222,7 @@ impl<B: Payload> Engine<B> {
         }
         let size = body.size();
         let kept = match request.reply {
-            Reply::Kept { bytes, .. } => bytes,
+            Reply::Kept(ref kept) => kept.bytes,
             _ => 0,
         };
         let fits = kept.saturating_add(size) <= self.settings.partial_bytes_max
@@ -231,11 +232,11 @@ impl<B: Payload> Engine<B> {
         }
         match &mut request.reply {
             Reply::Overflowed => return,
-            Reply::Kept { parts, bytes } if fits => {
-                parts.append(body);
-                *bytes += size;
+            Reply::Kept(kept) if fits => {
+                kept.body.append(body);
+                kept.bytes += size;
             }
-            reply if fits => *reply = Reply::Kept { parts: Box::new(body), bytes: size },
+            reply if fits => *reply = Reply::Kept(Box::new(Parts { body, bytes: size })),
             reply => {
                 *reply = Reply::Overflowed;
                 request.bytes -= kept;
@@ -297,9 +298,9 @@ impl<B: Payload> Engine<B> {
         }
         let (outcome, repeatable) =
             match (std::mem::replace(&mut request.reply, Reply::None), outcome) {
-                (Reply::Kept { mut parts, .. }, Outcome::Final(body)) => {
-                    parts.append(body);
-                    (Outcome::Final(*parts), true)
+                (Reply::Kept(mut kept), Outcome::Final(body)) => {
+                    kept.body.append(body);
+                    (Outcome::Final(kept.body), true)
                 }
                 (Reply::Sent, outcome) => (outcome, false),
                 (_, outcome) => (outcome, true),
@@ -394,6 +395,7 @@ impl<B: Payload> Engine<B> {
         self.bytes -= worker.metadata.as_bytes().len();
         self.worker_keys.remove(&worker.peer);
         self.identities.peer_went(worker.identity);
+        self.worker_keys.shrink_when_sparse();
         self.deadlines.remove(worker.deadline);
         self.services.worker_went(service_key, worker.intake);
         *self.counters.gone(reason) += 1;
@@ -418,7 +420,7 @@ impl<B: Payload> Engine<B> {
                 // This worker never had it.
                 lost.attempt -= 1;
             } else if had_begun {
-                lost.losses.push(reason);
+                lost.losses.add(reason);
             }
             is_oldest = false;
             self.give_back(request);
