@@ -242,8 +242,8 @@ fn rights_that_change_end_what_they_allowed() {
     // Alice's key is gone: what waits and what runs ends.
     let mut told = scene.grant(&[(BOB, "", "a"), (EVE, "e*", "")], Limits::default());
     told.sort_by_key(|told| format!("{told:?}"));
-    let refused = Told::Error("alice".to_owned(), 403);
-    assert_eq!(told, [Told::Cancel("bob".to_owned()), refused.clone(), refused]);
+    let ended = |code| Told::Error("alice".to_owned(), code);
+    assert_eq!(told, [Told::Cancel("bob".to_owned()), ended(403), ended(499)]);
     assert_eq!(scene.ask(ALICE, "alice", "a", 3), error("alice", 403));
     let heartbeat =
         Event::FromClient { caller: Scene::caller("alice"), command: client::ToBroker::Heartbeat };
@@ -388,6 +388,25 @@ fn random_lives_with_rights_that_change() {
         scene.engine.handle(Event::StopNow, scene.now);
         while scene.engine.poll_action().is_some() {}
         scene.engine.check_invariants();
+    }
+}
+
+#[test]
+fn large_answers_are_forgotten_one_by_one() {
+    for answers_max in [100, 100_000] {
+        for count in 2..=40 {
+            let now = start();
+            let settings = Settings { answers_max, answers_bytes_max: 10_000, ..settings() };
+            let mut scene = Scene { engine: Engine::new(settings, now), now };
+            scene.ready(OPEN, "w", "a");
+            for id in 1..=count {
+                let told = scene.ask(OPEN, "c", "a", id);
+                scene.answer(OPEN, "w", &task(&told), &"x".repeat(1_000));
+            }
+            // There is room for nine or so.
+            let told = scene.ask(OPEN, "c", "a", count - 1);
+            assert!(matches!(told[..], [Told::Final(..)]), "{answers_max}, {count}: {told:?}");
+        }
     }
 }
 

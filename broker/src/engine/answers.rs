@@ -75,7 +75,10 @@ impl<B: Payload> Engine<B> {
             && (self.ids.answers() >= settings.answers_max
                 || self.ids.bytes() + bytes > settings.answers_bytes_max)
         {
-            self.ids.forget_oldest(1 + settings.answers_max / FORGOTTEN_TOGETHER);
+            // Few large answers must not go together: each may be asked for again.
+            let is_full = self.ids.answers() >= settings.answers_max;
+            let count = if is_full { 1 + settings.answers_max / FORGOTTEN_TOGETHER } else { 1 };
+            self.ids.forget_oldest(count);
         }
         if settings.answers_max == 0 {
             return;

@@ -434,6 +434,7 @@ impl Dropped {
             Dropped::Stopping if ran => {
                 (code::WORKER_LOST, "its worker was lost, and the broker is shutting down")
             }
+            Dropped::Forbidden if ran => (code::CANCELLED, "the right was withdrawn while it ran"),
             Dropped::RequestsMax => (code::BUSY, "the broker's queues are full"),
             Dropped::RequestsPerServiceMax => (code::BUSY, "the service's queue is full"),
             Dropped::RequestsPerClientMax => (code::BUSY, "too many requests of this client"),

@@ -1,7 +1,8 @@
 //! Whoever is refused again and again waits longer and longer for it, and fills no log.
 //!
-//! The refusal of an address is held back, each time twice as long, so that guessing is
-//! slow. Others from the same address who show the right thing do not wait: an address may
+//! The refusal of an address is held back, each time twice as long, so that peers that try
+//! again and again cost little. It keeps nobody from guessing: what is right is let in at
+//! once. Others from the same address who show the right thing do not wait: an address may
 //! be shared. Of the failures of an address for one reason the first is logged, the tenth,
 //! the hundredth and so on. Time is passed in.
 

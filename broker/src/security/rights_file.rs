@@ -31,6 +31,8 @@ pub(crate) struct RightsFile {
     path: PathBuf,
     /// The version that was read last, good or not.
     version: Option<Version>,
+    /// The version that was there when somebody last looked.
+    looked: Option<Version>,
     limits: Limits,
     /// Who is who.
     identities: HashMap<Credential, Identity>,
@@ -92,6 +94,7 @@ impl RightsFile {
         let mut file = RightsFile {
             path: path.into(),
             version: None,
+            looked: None,
             limits,
             identities: HashMap::new(),
             numbers: 0,
@@ -105,6 +108,7 @@ impl RightsFile {
     pub(super) fn read_again(&mut self) -> Result<(), SecurityError> {
         // Before it is read: a change meanwhile is a change.
         self.version = version(&self.path);
+        self.looked = self.version;
         let entries = entries(&self.path, &content(&self.path)?)?;
         let mut identities = HashMap::new();
         let mut grants = Vec::new();
@@ -125,10 +129,13 @@ impl RightsFile {
         Ok(())
     }
 
-    /// Whether the file is another one than that which was read last. Blocks while it
-    /// looks.
-    pub(super) fn has_changed(&self) -> bool {
-        self.version != version(&self.path)
+    /// Whether the file is another one than that which was read last, and was the same when
+    /// this was asked before: one that is still being written may make sense, and lock
+    /// everybody out. Blocks while it looks.
+    pub(super) fn has_changed(&mut self) -> bool {
+        let found = version(&self.path);
+        let is_settled = std::mem::replace(&mut self.looked, found) == found;
+        is_settled && self.version != found
     }
 
     /// What all may do.
@@ -421,7 +428,8 @@ mod tests {
 
         // A bad file leaves all as it was, and is not read again and again.
         private(&path, "nonsense");
-        assert!(file.has_changed());
+        // It may still be written when it is seen first.
+        assert!(!file.has_changed() && file.has_changed());
         assert!(file.read_again().is_err() && !file.has_changed());
         assert_eq!(show(&file, KEY_A), Ok(a));
 

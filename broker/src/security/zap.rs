@@ -1,6 +1,8 @@
 //! What libzmq asks about a connection, and what it is answered (ZAP, ZeroMQ RFC 27):
 //! frames to values and back.
 
+use std::fmt;
+
 use majordomo_protocol::PublicKey;
 
 use crate::engine::Identity;
@@ -8,7 +10,7 @@ use crate::engine::Identity;
 const VERSION: &[u8] = b"1.0";
 
 /// What somebody shows of who it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Proof {
     /// Nothing: the mechanism NULL, of an open endpoint.
     None,
@@ -17,6 +19,19 @@ pub(crate) enum Proof {
         user: Vec<u8>,
         password: Vec<u8>,
     },
+}
+
+impl fmt::Debug for Proof {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Proof::None => f.write_str("None"),
+            Proof::Key(key) => f.debug_tuple("Key").field(key).finish(),
+            Proof::Password { user, .. } => {
+                f.debug_struct("Password").field("user", user).finish_non_exhaustive()
+            }
+        }
+    }
 }
 
 /// A connection that libzmq asks about.

@@ -84,12 +84,11 @@ impl Broker {
         (self.fruitless, self.not_before) = (0, None);
     }
 
-    /// A request went out. Whether the timer must be set, as nothing was outstanding.
-    pub(super) fn say(&mut self, now: Instant) -> bool {
+    /// A request went out.
+    pub(super) fn say(&mut self, now: Instant) {
         if let Link::Up { said, .. } = &mut self.link {
             *said = now;
         }
-        self.due.is_none()
     }
 
     /// The timer of a connected broker is due. Questions are counted, not time: after

@@ -247,7 +247,10 @@ impl<T: Clone> Dialog<T> {
         call.parts += 1;
         let token = call.token.clone();
         let due = now + call.request.timeout;
-        self.brokers[broker].sent += usize::from(runs_again);
+        if runs_again {
+            self.brokers[broker].sent += 1;
+            self.look_after(broker, now);
+        }
         self.actions.push_back(Action::Part { token, key, body });
         self.set_call_timer(key, due);
     }
@@ -381,9 +384,8 @@ impl<T: Clone> Dialog<T> {
         // Without a reply it ends here, and is outstanding nowhere.
         call.state = if no_reply { State::Pausing } else { State::Sent };
         call.left.retain(|left| *left != broker);
-        if self.brokers[broker].say(now) {
-            self.set_broker_timer(broker, Some(now + self.settings.heartbeat));
-        }
+        self.brokers[broker].say(now);
+        self.look_after(broker, now);
         if no_reply {
             return self.end(key, Ok(Body::from("")));
         }
@@ -396,6 +398,13 @@ impl<T: Clone> Dialog<T> {
         let state = &self.brokers[broker];
         let reason = state.handshake.map_or("unreachable", HandshakeFailure::as_str);
         self.leave(broker, reason, state.unconnected(), now);
+    }
+
+    /// Something is outstanding there: whether it lives is looked at from now on.
+    fn look_after(&mut self, broker: usize, now: Instant) {
+        if self.brokers[broker].due.is_none() {
+            self.set_broker_timer(broker, Some(now + self.settings.heartbeat));
+        }
     }
 
     /// Leaves a broker, and moves its calls. One that was only cut off is not shunned.

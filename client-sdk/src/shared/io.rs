@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -112,6 +112,8 @@ impl Driver {
     /// The I/O thread: drives, and rests while nothing is outstanding, until the client is
     /// closed or the context terminated.
     pub(crate) fn run(&self) {
+        // However it ends, nobody is left waiting for it, nor hands over any more.
+        let _ended = Ended(&self.driven);
         while let Some((fds, left)) = self.go_on_until_rest() {
             let fds = std::iter::once(self.ear.fd()).chain(fds);
             let mut items: Vec<_> = fds.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
@@ -133,7 +135,6 @@ impl Driver {
             Ok(Go::On) => Some(turns.rest()),
             ended => {
                 turns.end(ended.err());
-                *driven = None;
                 None
             }
         }
@@ -142,13 +143,29 @@ impl Driver {
     /// A caller waits for what it handed over to end at `slot`: it drives itself if nobody
     /// else does. Otherwise, and when it ends early, the I/O thread goes on.
     pub(crate) fn drive(&self, slot: &Slot) {
-        let Ok(mut driven) = self.driven.try_lock() else { return self.ring() };
+        let mut driven = match self.driven.try_lock() {
+            Ok(driven) => driven,
+            // A waker has panicked; what it was called for is done.
+            Err(TryLockError::Poisoned(driven)) => driven.into_inner(),
+            Err(TryLockError::WouldBlock) => return self.ring(),
+        };
         let Some(turns) = driven.as_mut() else { return };
         turns.by_caller = true;
         let turns = Driving { turns, bell: &self.bell };
         let unended = |turns: &Loop| !slot.has_ended() && turns.closing.is_none();
         // The I/O thread will find the same error, and end.
         let _ = turns.turns.go_on_while(unended);
+    }
+}
+
+/// Drops the loop, which ends all calls that it has.
+struct Ended<'a>(&'a Mutex<Option<Loop>>);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        let ended = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Wakers are called without the lock.
+        drop(ended);
     }
 }
 

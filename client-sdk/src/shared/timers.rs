@@ -1,14 +1,13 @@
 //! When a call or a broker is due.
 //!
 //! What begins together and waits equally long is due at the same moment: the moments are
-//! few, and those who wait for one stand in a row. Who comes first mostly leaves first, so
-//! to leave is to be found near the front.
+//! few, and so mostly are those who wait for one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// Who is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     Broker(usize),
     Call(u64),
@@ -17,34 +16,32 @@ pub(super) enum Timer {
 /// Each timer stands here at most once, at the moment that its owner remembers.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    /// None of the rows is empty.
-    moments: BTreeMap<Instant, VecDeque<Timer>>,
+    /// None of the sets is empty.
+    moments: BTreeMap<Instant, BTreeSet<Timer>>,
 }
 
 impl Timers {
     pub(super) fn insert(&mut self, due: Instant, timer: Timer) {
-        self.moments.entry(due).or_default().push_back(timer);
+        self.moments.entry(due).or_default().insert(timer);
     }
 
     /// Takes a timer out, if it is there.
     pub(super) fn remove(&mut self, due: Instant, timer: Timer) {
-        let Some(row) = self.moments.get_mut(&due) else { return };
-        if let Some(at) = row.iter().position(|other| *other == timer) {
-            row.remove(at);
-        }
-        if row.is_empty() {
+        let Some(timers) = self.moments.get_mut(&due) else { return };
+        timers.remove(&timer);
+        if timers.is_empty() {
             self.moments.remove(&due);
         }
     }
 
     /// The first timer and its moment.
     pub(super) fn first(&self) -> Option<(Instant, Timer)> {
-        let (due, row) = self.moments.first_key_value()?;
-        Some((*due, *row.front()?))
+        let (due, timers) = self.moments.first_key_value()?;
+        Some((*due, *timers.first()?))
     }
 
     pub(super) fn len(&self) -> usize {
-        self.moments.values().map(VecDeque::len).sum()
+        self.moments.values().map(BTreeSet::len).sum()
     }
 }
 

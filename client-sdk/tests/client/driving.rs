@@ -1,6 +1,10 @@
 //! A caller that finds the I/O thread at rest drives the sockets itself. Whether it does
 //! is a matter of chance; what callers see is not.
 
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::thread;
 
 use majordomo_client::{CallError, Client};
@@ -94,6 +98,39 @@ fn a_connection_that_breaks_while_nothing_is_outstanding_is_seen_to_break() {
     let call = call(&client, "x");
     router.last(&router.asked(), "reply");
     assert!(call.join().expect("no panic").is_ok());
+}
+
+/// Somebody's waker that fails.
+struct Fails;
+
+impl Wake for Fails {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker that fails, as it should here");
+    }
+}
+
+#[test]
+fn nobody_is_left_waiting_when_a_waker_panics() {
+    for is_driven in [false, true] {
+        let router = Router::new();
+        let client = client(&router.endpoint);
+        let first = is_driven.then(|| (call(&client, "first"), router.asked()));
+        let mut woken = pin!(client.submit("echo", "woken").expect("a call"));
+        let asked = router.asked();
+        let other = client.submit("echo", "other").expect("a call");
+        let _unanswered = router.asked();
+        let waker = Waker::from(Arc::new(Fails));
+        assert!(woken.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        router.last(&asked, "reply");
+        // It panics on the I/O thread or in the first call, whoever drives then.
+        until("the reply is there", || woken.has_ended());
+        client.close();
+        assert!(other.wait().is_err());
+        if let Some((first, _)) = first {
+            assert!(first.join().map_or(true, |reply| reply.is_err()));
+        }
+        assert!(matches!(client.call("echo", "x"), Err(CallError::Closed { .. })));
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn a_removed_key_is_out_at_once_and_for_good() {
     let mut ended =
         [client.record(), client.record()].map(|record| (record.id(), record.code_and_text(16).0));
     ended.sort();
-    let mut expected = [(running, 403), (waiting, 403)];
+    let mut expected = [(running, 499), (waiting, 403)];
     expected.sort();
     assert_eq!(ended, expected);
     assert_eq!(worker.record().command, 0x07, "CANCEL");
@@ -135,7 +135,7 @@ fn a_right_that_is_taken_away_ends_what_it_allowed_and_no_more() {
     let tasks = workers.each_mut().map(|worker| worker.task());
     write_private(&broker.rights_file(), &alice.entry("client = [\"b\"]\nworker = [\"d\"]"));
     broker.broker.signal(Signal::HUP);
-    client.expect_error(ids[0], 403);
+    client.expect_error(ids[0], 499);
     assert_eq!(c.expect_disconnect().0, 403);
     workers[1].reply(&tasks[1], "b");
     client.expect_reply(ids[1], "b");
