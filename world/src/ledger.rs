@@ -41,6 +41,8 @@ struct Ask {
     attempts: u32,
     /// Workers that it lost while they worked on it.
     losses: u32,
+    /// Losses at most that came before it was known which request this is.
+    losses_unseen: u32,
     /// Its worker never got it.
     unsent: bool,
     /// Its worker sent a part.

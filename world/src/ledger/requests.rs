@@ -70,6 +70,7 @@ impl Ledger {
             end_by: after(terms.timeout),
             attempts: 0,
             losses: 0,
+            losses_unseen: 0,
             unsent: false,
             has_parts: false,
             live: None,
@@ -269,7 +270,7 @@ impl Ledger {
                 task.and_then(|task| self.tasks.get(task)).and_then(|key| self.asks.get(key))
         {
             let (losses, max) = (ask.losses, self.settings.attempts_max);
-            let reached = losses >= max || ask.loose;
+            let reached = losses + ask.losses_unseen >= max || ask.loose;
             must!(reached, "attempts_max is reached", "c{}: {losses} of {max}", ask.call);
         }
     }

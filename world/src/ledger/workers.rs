@@ -159,7 +159,7 @@ impl Ledger {
         if ask.loose {
             // It may have come before, with other terms.
             (ask.attempts, ask.end_by) = (noted.2 - 1, timeout.map(|timeout| now + timeout));
-            ask.losses = 0;
+            (ask.losses, ask.losses_unseen) = (0, ask.attempts);
         }
         ask.attempts += 1;
         let attempts = (ask.attempts, noted.2, u32::from(attempt));
