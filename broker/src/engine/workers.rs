@@ -387,7 +387,7 @@ impl<B: Payload> Engine<B> {
     }
 
     /// A worker is gone or does not read, and these requests did not get there. They wait
-    /// again. It is told nothing more, and lost once all is read that it may have said.
+    /// again. It is given nothing more, and lost once all is read that it may have said.
     pub(super) fn worker_unreachable(&mut self, peer: &PeerId, requests: &[ClientAddress]) {
         let Some(key) = self.worker_keys.get(peer).copied() else { return };
         for request in requests {

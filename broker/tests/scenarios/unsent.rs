@@ -1,4 +1,4 @@
-//! Answers that could not be sent: the client is gone, or does not read.
+//! What could not be sent: its peer is gone, or does not read.
 
 use crate::script::check;
 
@@ -257,6 +257,23 @@ fn a_stopping_broker_does_not_wait_for_an_unreachable_worker_that_has_nothing() 
         -> to c1 1.0 ERROR r1 503 the broker is shutting down
         -> note w1 gone from echo: Unreachable
         -> stopped
+        ",
+    );
+}
+
+#[test]
+fn an_unreachable_worker_is_read_after_nobody_drove_the_engine_for_long() {
+    check(
+        "
+        notes
+        w1 0.2 READY echo
+        -> note w1 0.2 registered for echo
+        w1 unreachable as worker
+        asleep 9000ms
+        +1ms unread
+        -> note late @9001ms
+        +1ms
+        -> note w1 gone from echo: Unreachable @9002ms
         ",
     );
 }
