@@ -80,7 +80,7 @@ impl Services {
     pub(super) fn worker_went(&mut self, key: ServiceKey, intake: Intake) {
         let service = &mut self.services[key];
         match intake {
-            Intake::Draining | Intake::Unreachable { .. } => service.draining -= 1,
+            Intake::Draining | Intake::Unreachable => service.draining -= 1,
             Intake::Open => {
                 service.workers -= 1;
                 if service.workers == 0 {

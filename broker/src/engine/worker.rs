@@ -41,7 +41,7 @@ pub(super) struct Worker {
     pub(super) registered_at: Instant,
     /// When it last said anything.
     pub(super) heard_at: Instant,
-    /// When it was last told anything.
+    /// When it was last told anything; once it is unreachable, when that failed.
     pub(super) told_at: Instant,
     /// Its entry among the deadlines.
     pub(super) deadline: DeadlineKey,
@@ -59,10 +59,7 @@ pub(super) enum Intake {
     Draining,
     /// Something could not be sent to it. What it sent before that may be unread, and
     /// counts: it is lost when all of it has been read.
-    Unreachable {
-        /// Since when.
-        since: Instant,
-    },
+    Unreachable,
 }
 
 /// What is to be done about a worker when its deadline comes.
@@ -81,7 +78,7 @@ impl Worker {
     /// followed by reading all that came before. No time from before `resumed` counts.
     pub(super) fn lost_at(&self, resumed: Option<Instant>) -> Instant {
         let (since, limit) = match self.intake {
-            Intake::Unreachable { since } => (since, JUST_AFTER),
+            Intake::Unreachable => (self.told_at, JUST_AFTER),
             _ => (self.heard_at, self.silence_max),
         };
         resumed.map_or(since, |resumed| resumed.max(since)) + limit
@@ -94,7 +91,7 @@ impl Worker {
 
     /// Whether all could be sent to it so far.
     pub(super) fn is_reachable(&self) -> bool {
-        !matches!(self.intake, Intake::Unreachable { .. })
+        self.intake != Intake::Unreachable
     }
 
     /// Whether it can be given a request.

@@ -387,7 +387,7 @@ impl<B: Payload> Engine<B> {
     }
 
     /// A worker is gone or does not read, and these requests did not get there. They wait
-    /// again. It is given nothing more, and lost once all is read that it may have said.
+    /// again. It is told nothing more, and lost once all is read that it may have said.
     pub(super) fn worker_unreachable(&mut self, peer: &PeerId, requests: &[ClientAddress]) {
         let Some(key) = self.worker_keys.get(peer).copied() else { return };
         for request in requests {
@@ -396,10 +396,11 @@ impl<B: Payload> Engine<B> {
             }
         }
         if self.workers[key].is_reachable() {
-            self.close_intake(key, Intake::Unreachable { since: self.now });
-            let due = self.now + JUST_AFTER;
-            self.deadlines.remove(self.workers[key].deadline);
-            self.workers[key].deadline = self.deadlines.insert(due, Due::Worker(key));
+            self.close_intake(key, Intake::Unreachable);
+            let worker = &mut self.workers[key];
+            worker.told_at = self.now;
+            self.deadlines.remove(worker.deadline);
+            worker.deadline = self.deadlines.insert(self.now + JUST_AFTER, Due::Worker(key));
         }
         for request in self.workers[key].tasks.keys(&mut self.requests) {
             if self.take_back_unsent(request) {

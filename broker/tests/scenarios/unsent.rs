@@ -176,9 +176,11 @@ fn an_unreachable_worker_is_lost_when_all_has_been_read_and_not_before() {
         -> to w1 1.0 REQUEST #1 a
         c1 1.0 REQUEST r2 echo :once b
         -> to w1 1.0 REQUEST #2 b
+        c1 1.0 REQUEST r5 echo e
+        -> to w1 1.0 REQUEST #3 e
         c1 1.0 REQUEST r3 echo :once c
-        -> to w1 1.0 REQUEST #3 c
-        w1 unreachable as worker #3
+        -> to w1 1.0 REQUEST #4 c
+        w1 unreachable as worker #4
         // For clients it has gone.
         c1 1.0 REQUEST r4 echo :fail-fast d
         -> to c1 1.0 ERROR r4 404 no worker is registered for the service
@@ -187,18 +189,21 @@ fn an_unreachable_worker_is_lost_when_all_has_been_read_and_not_before() {
         -> to c1 0.2 FINAL mmi.service 404
         +2ms unread
         w1 1.0 DRAIN
-        // A second refusal changes nothing.
+        // A second refusal changes nothing, and a CANCEL would not get there either.
         w1 unreachable as worker
+        c1 1.0 CANCEL r1
+        -> note dropped #1 of c1 for echo: Cancelled
+        -> to c1 1.0 ERROR r1 499 cancelled
         w1 1.0 FINAL #2 B
         -> to c1 1.0 FINAL r2 B
         +1ms
-        -> note w1 gone from echo: Unreachable with 1 @3ms
-        -> note dropped #1 of c1 for echo: AttemptsMax @3ms
-        -> to c1 1.0 ERROR r1 502 its workers were lost @3ms
+        -> note w1 gone from echo: Unreachable with 2 @3ms
+        -> note dropped #3 of c1 for echo: AttemptsMax @3ms
+        -> to c1 1.0 ERROR r5 502 its workers were lost @3ms
         w2 1.0 READY echo
         -> note w2 1.0 registered for echo
         -> to w2 1.0 WELCOME 1000ms 3
-        -> to w2 1.0 REQUEST #3 c
+        -> to w2 1.0 REQUEST #4 c
         ",
     );
 }

@@ -101,9 +101,8 @@ impl Ledger {
             return;
         };
         worker.told = now;
-        let asks = !matches!(command, worker::FromBroker::Cancel { .. });
-        let may = worker.unreachable.is_none() || !asks;
-        must!(may, "who is unreachable is given nothing", "{peer} gets {command:?}");
+        let reachable = worker.unreachable.is_none();
+        must!(reachable, "who is unreachable is told nothing", "{peer} gets {command:?}");
         match command {
             worker::FromBroker::Request { client, task, body } => {
                 worker.new.push(client.clone());
