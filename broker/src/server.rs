@@ -56,7 +56,8 @@ pub struct Server {
     spin: Duration,
     heartbeat_interval: Duration,
     progress: Progress,
-    /// The latest moment at which nothing was left to read.
+    /// The latest moment at which nothing was left to read. What was refused later may be
+    /// by a peer of which something is unread.
     caught_up_at: Instant,
 }
 
@@ -425,10 +426,10 @@ impl Server {
         command: worker::FromBroker<Body<Frame>>,
         now: Instant,
     ) -> Result<(), ServerError> {
-        // It left, or was given up, after the engine had chosen it; the request waits again
-        // or is with another already.
+        // It left, or turned out to be unreachable, after the engine had chosen it; the
+        // request waits again or is with another already.
         if matches!(command, worker::FromBroker::Request { .. })
-            && !self.engine.is_registered(&worker)
+            && !self.engine.is_reachable(&worker)
         {
             return Ok(());
         }

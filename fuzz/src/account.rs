@@ -147,7 +147,11 @@ impl Account {
                     hired.tasks.retain(|held| held != task);
                 }
             }
-            Event::WorkerUnreachable { requests, .. } => {
+            Event::WorkerUnreachable { worker, requests } => {
+                if let Some(hired) = self.workers.get_mut(worker) {
+                    hired.tasks.retain(|held| !requests.contains(held));
+                    hired.last_told = None;
+                }
                 for task in requests {
                     let request = self.request_of(task);
                     if let Some(asked) = request.and_then(|request| self.asked.get_mut(&request)) {

@@ -52,11 +52,12 @@ fn check_taken(config: &Config) {
                 let number = u64::try_from(*number).expect("no key takes less than 0");
                 assert!(key.range().expect("a number").contains(&number), "{}", key.name());
             }
-            Value::Array(values) => assert!(key.is_list() && !values.is_empty(), "{value}"),
+            Value::Array(_) => assert!(key.is_list(), "{value}"),
             Value::Boolean(_) => assert!(key.is_switch(), "{value}"),
             _ => assert!(value.is_str() && key.range().is_none(), "{value}"),
         }
     }
+    assert!(config.endpoints().next().is_some(), "it listens nowhere");
     assert_eq!(config.bind().len(), table["bind"].as_array().map_or(0, Vec::len));
     assert!(config.backlog() > 0 && config.io_threads() > 0 && config.send_queue_max() > 0);
     assert!(config.heartbeat_interval_min() <= config.heartbeat_interval_max());
@@ -85,6 +86,19 @@ fn check_refusal(lines: usize, error: &ConfigError) {
             assert!(value > bound_value, "{text}");
             assert!(text.contains(&format!("{key} = {value}")), "{text}");
             assert!(text.contains(&format!("{bound} = {bound_value}")), "{text}");
+            origin
+        }
+        ConfigError::Services { origin, services, .. } => {
+            assert!(text.contains(&format!("{services:?}")), "{text}");
+            origin
+        }
+        ConfigError::NotPerService { origin, services, key } => {
+            assert!(text.contains(&format!("{services:?}")), "{text}");
+            assert!(text.contains(&key.escape_debug().to_string()), "{text}");
+            origin
+        }
+        ConfigError::Insecure { origin, key, reason } => {
+            assert!(Key::find(key).is_some() && !reason.is_empty(), "{text}");
             origin
         }
         ConfigError::Syntax { origin, message } => {

@@ -31,7 +31,12 @@ pub struct Request {
 impl RawWorker {
     /// Registers for a service, and waits until the broker has taken note of it.
     pub fn register(endpoint: &str, version: Version, service: &str) -> Self {
-        let mut worker = RawWorker { peer: RawPeer::dealer(endpoint), version, heartbeats: 0 };
+        RawWorker::of(RawPeer::dealer(endpoint), version, service)
+    }
+
+    /// As [`RawWorker::register`], on a socket that is connected already.
+    pub fn of(peer: RawPeer, version: Version, service: &str) -> Self {
+        let mut worker = RawWorker { peer, version, heartbeats: 0 };
         worker.send(&wire::ready(version, service));
         worker.peer.sync();
         worker

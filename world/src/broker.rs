@@ -1,10 +1,12 @@
 //! A broker: the engine, and around it what the server does, without a socket. One turn
 //! is one round of the server's loop: read, feed, look at the time, send.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use majordomo_broker::engine::{Action, Caller, Engine, Event, Fault, Note, Question, Settings};
+use majordomo_broker::engine::{
+    Action, Caller, Engine, Event, Fault, Gone, Note, Question, Settings,
+};
 use majordomo_protocol::{
     Batch, Body, ClientAddress, Frames, Inexpressible, Message, PeerId, Version, client, worker,
 };
@@ -43,6 +45,8 @@ struct Running {
     actions: VecDeque<Action<Body>>,
     outbox: Vec<Parcel>,
     caught_up_at: Instant,
+    /// When workers turned out to be unreachable that are not lost yet.
+    refused_at: BTreeMap<PeerId, Instant>,
     stopped: bool,
 }
 
@@ -142,6 +146,7 @@ impl Broker {
         running.engine.handle_timeout(now, heard_until);
         running.ledger.begin(now);
         running.take_actions();
+        running.check_lost(self.index, nature);
         // A request that is given back below may be past its time: the next turn, which
         // follows at once, ends it.
         running.ledger.check_time(heard_until, running.engine.poll_timeout());
@@ -169,6 +174,7 @@ impl Broker {
             actions: VecDeque::new(),
             outbox: Vec::new(),
             caught_up_at: now,
+            refused_at: BTreeMap::new(),
             stopped: false,
         });
     }
@@ -247,6 +253,18 @@ impl Running {
         self.ledger.check();
     }
 
+    /// Time alone takes no unreachable worker of which something is unread.
+    fn check_lost(&self, broker: usize, nature: &Nature) {
+        for action in &self.actions {
+            if let Action::Note(Note::WorkerGone { worker, reason: Gone::Unreachable, .. }) = action
+                && let Some(at) = self.refused_at.get(worker)
+            {
+                let unread = nature.net.has_unread(broker, worker, *at);
+                must!(!unread, "what came is read before anyone is lost", "{worker}");
+            }
+        }
+    }
+
     /// Reads what came, in an order of chance between connections. True when nothing is
     /// left.
     fn read(&mut self, broker: &mut Broker, nature: &mut Nature) -> bool {
@@ -282,6 +300,7 @@ impl Running {
                 Action::Note(note) => {
                     nature.tell(|| format!("b{}    {note:?}", broker.index));
                     if let Note::WorkerGone { worker, .. } = &note {
+                        self.refused_at.remove(worker);
                         let is_for =
                             |it: &Parcel| it.peer == *worker && it.recipient == Recipient::Worker;
                         self.outbox.retain(|parcel| !is_for(parcel));
@@ -343,7 +362,7 @@ impl Running {
     ) {
         let request = task_of(&command);
         if let Some(task) = &request {
-            if !self.engine.is_registered(&peer) {
+            if !self.engine.is_reachable(&peer) {
                 return;
             }
             broker.task_ids.push(task.clone());
@@ -381,6 +400,9 @@ impl Running {
             _ => None,
         });
         requests.extend(of_it);
+        if self.engine.is_registered(&worker) {
+            self.refused_at.entry(worker.clone()).or_insert(nature.now);
+        }
         self.feed(Event::WorkerUnreachable { worker, requests }, nature.now);
     }
 

@@ -78,6 +78,8 @@ struct Worker {
     service: ServiceName,
     capacity: usize,
     draining: bool,
+    /// Since when it is unreachable.
+    unreachable: Option<Instant>,
     tasks: Vec<ClientAddress>,
     interval: Duration,
     silence: Duration,
@@ -88,8 +90,13 @@ struct Worker {
 }
 
 impl Worker {
+    /// Whether it takes requests.
+    fn is_open(&self) -> bool {
+        !self.draining && self.unreachable.is_none()
+    }
+
     fn is_free(&self) -> bool {
-        !self.draining && self.tasks.len() < self.capacity
+        self.is_open() && self.tasks.len() < self.capacity
     }
 
     /// Requests that it does before the next one.
@@ -196,9 +203,7 @@ impl Ledger {
                 self.worker_said(worker, *version, command);
             }
             Event::WorkerUnreachable { worker, requests } => {
-                for task in requests {
-                    self.not_handed_out(worker, task);
-                }
+                self.worker_unreachable(worker, requests);
             }
             Event::ClientUnreachable { client, parts, .. } => self.parts_lost(client, parts),
             Event::Stop | Event::StopNow => self.stopping = true,
@@ -242,6 +247,7 @@ impl Ledger {
                             *self.settings.prefetch.of(service)
                         },
                         draining: false,
+                        unreachable: None,
                         tasks: Vec::new(),
                         interval,
                         silence: interval * liveness,
@@ -337,11 +343,17 @@ impl Ledger {
             }
         }
         for (peer, worker) in &self.workers {
-            let since = self.resumed.map_or(worker.heard, |resumed| resumed.max(worker.heard));
-            let lost = since + worker.silence;
             // Who was given time until all had been read is looked at a tick later.
             let tick = now + Duration::from_nanos(1);
             let soon = due.is_some_and(|due| due <= tick);
+            if let Some(since) = worker.unreachable {
+                let since = self.resumed.map_or(since, |resumed| resumed.max(since));
+                must!(since >= heard_until || soon, "who is unreachable is given up", "{peer}");
+                at(tick);
+                continue;
+            }
+            let since = self.resumed.map_or(worker.heard, |resumed| resumed.max(worker.heard));
+            let lost = since + worker.silence;
             must!(lost > heard_until || soon, "who is silent is given up", "{peer}");
             let beat = worker.told + worker.interval;
             must!(beat > now, "a worker is told in time", "{peer}");

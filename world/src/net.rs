@@ -204,6 +204,12 @@ impl Net {
         links.filter_map(|link| link.up.due()).min()
     }
 
+    /// Whether something is unread that came to this broker from this peer until then.
+    pub fn has_unread(&self, broker: usize, peer: &PeerId, until: Instant) -> bool {
+        let link = self.routes.get(&(broker, peer.clone())).and_then(|id| self.links.get(id));
+        link.and_then(|link| link.up.due()).is_some_and(|due| due <= until)
+    }
+
     /// The next message for the broker.
     pub fn receive_up(&mut self, id: LinkId, now: Instant) -> Option<(PeerId, Frames)> {
         let link = self.links.get_mut(&id)?;

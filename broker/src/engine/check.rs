@@ -59,7 +59,7 @@ impl<B: Payload> Engine<B> {
             for worker in registered {
                 match worker.intake {
                     Intake::Open => workers += 1,
-                    Intake::Draining => draining += 1,
+                    Intake::Draining | Intake::Unreachable => draining += 1,
                 }
                 running += worker.tasks.len();
             }

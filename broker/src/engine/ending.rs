@@ -55,7 +55,7 @@ impl<B: Payload> Engine<B> {
         request.metadata = Metadata::default();
         request.reply = Reply::None;
         let worker = &mut self.workers[worker];
-        if worker.version >= Version::V1_0 {
+        if worker.version >= Version::V1_0 && worker.is_reachable() {
             worker.told_at = self.now;
             self.actions.push_back(Action::ToWorker {
                 worker: worker.peer.clone(),

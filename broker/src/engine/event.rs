@@ -105,7 +105,8 @@ pub enum Event<B> {
         /// What is wrong with it.
         fault: Fault,
     },
-    /// Commands could not be sent to a worker: it is gone, or does not read.
+    /// Commands could not be sent to a worker: it is gone, or does not read. It is lost once
+    /// all has been read that came until then.
     WorkerUnreachable {
         /// Its connection.
         worker: PeerId,
@@ -173,8 +174,8 @@ pub enum Action<B> {
     },
     /// Send this to a worker; report [`Event::WorkerUnreachable`] if that fails. A
     /// REQUEST is not to be sent if its worker is no longer
-    /// [registered](super::Engine::is_registered): it went after this was decided, and
-    /// its requests have been given back.
+    /// [reachable](super::Engine::is_reachable): that changed after this was decided, and
+    /// the request has been given back.
     ToWorker {
         /// Its connection.
         worker: PeerId,

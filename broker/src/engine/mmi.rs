@@ -118,7 +118,7 @@ impl<B: Payload> Engine<B> {
                 service: self.services[worker.service].name.to_string(),
                 protocol: worker.version.to_string(),
                 state: match worker.intake {
-                    Intake::Draining => Reported::Draining,
+                    Intake::Draining | Intake::Unreachable => Reported::Draining,
                     Intake::Open if worker.tasks.is_empty() => Reported::Idle,
                     Intake::Open => Reported::Busy,
                 },

@@ -179,7 +179,7 @@ impl<B: Payload> Engine<B> {
 
     /// Does what is due at `now`. `heard_until` is the latest moment of which it is
     /// certain that all messages that had come have been handled; mostly `now`.
-    /// Nobody is declared silent for a time after it.
+    /// Nobody is declared silent for a time after it, or lost who was reachable until then.
     pub fn handle_timeout(&mut self, now: Instant, heard_until: Instant) {
         self.advance(now);
         while let Some(due) = self.deadlines.pop(now) {
@@ -220,6 +220,11 @@ impl<B: Payload> Engine<B> {
     /// Whether a worker is registered on this connection.
     pub fn is_registered(&self, worker: &PeerId) -> bool {
         self.worker_keys.contains_key(worker)
+    }
+
+    /// Whether a worker is registered on this connection, and all could be sent to it.
+    pub fn is_reachable(&self, worker: &PeerId) -> bool {
+        self.worker_keys.get(worker).is_some_and(|key| self.workers[*key].is_reachable())
     }
 
     /// Whether it was told to stop.

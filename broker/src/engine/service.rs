@@ -22,9 +22,9 @@ pub(super) struct Service {
     pub(super) free: Free,
     /// Requests without a worker.
     pub(super) waiting: Line,
-    /// Workers registered, those that drain not counted.
+    /// Workers registered that take requests.
     pub(super) workers: usize,
-    /// Workers registered that drain.
+    /// Workers registered that take no more: they drain, or are unreachable.
     pub(super) draining: usize,
     /// Requests that a worker has.
     pub(super) running: usize,
@@ -81,7 +81,7 @@ impl Services {
     pub(super) fn worker_went(&mut self, key: ServiceKey, intake: Intake) {
         let service = &mut self.services[key];
         match intake {
-            Intake::Draining => service.draining -= 1,
+            Intake::Draining | Intake::Unreachable => service.draining -= 1,
             Intake::Open => {
                 service.workers -= 1;
                 if service.workers == 0 {
@@ -91,7 +91,7 @@ impl Services {
         }
     }
 
-    /// Counts one worker as draining.
+    /// Counts one worker as one that takes no more.
     pub(super) fn worker_drains(&mut self, key: ServiceKey) {
         self.worker_went(key, Intake::Open);
         self.services[key].draining += 1;

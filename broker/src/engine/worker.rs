@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use majordomo_protocol::{Metadata, PeerId, Version};
 
 use super::deadline::DeadlineKey;
+use super::event::Gone;
 use super::list::{Linked, Links, List};
 use super::request::RequestKey;
 use super::rights::Identity;
@@ -14,6 +15,9 @@ slotmap::new_key_type! {
     /// A registered worker.
     pub(super) struct WorkerKey;
 }
+
+/// The least time there is: what is due so long after now is not due yet.
+pub(super) const JUST_AFTER: Duration = Duration::from_nanos(1);
 
 /// A registered worker.
 #[derive(Debug)]
@@ -37,7 +41,7 @@ pub(super) struct Worker {
     pub(super) registered_at: Instant,
     /// When it last said anything.
     pub(super) heard_at: Instant,
-    /// When it was last told anything.
+    /// When it was last told anything; once it is unreachable, when that failed.
     pub(super) told_at: Instant,
     /// Its entry among the deadlines.
     pub(super) deadline: DeadlineKey,
@@ -53,12 +57,15 @@ pub(super) enum Intake {
     Open,
     /// It said DRAIN: it finishes what it has.
     Draining,
+    /// Something could not be sent to it. What it sent before that may be unread, and
+    /// counts: it is lost when all of it has been read.
+    Unreachable,
 }
 
 /// What is to be done about a worker when its deadline comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attention {
-    /// It has been silent for too long.
+    /// It has been silent for too long, or is unreachable and all it said has been read.
     Lost,
     /// It is to be sent a heartbeat.
     Beat,
@@ -67,9 +74,24 @@ pub(super) enum Attention {
 }
 
 impl Worker {
-    /// When silence will have lasted too long. No silence from before `resumed` counts.
+    /// When silence will have lasted too long, or what could not be sent will have been
+    /// followed by reading all that came before. No time from before `resumed` counts.
     pub(super) fn lost_at(&self, resumed: Option<Instant>) -> Instant {
-        resumed.map_or(self.heard_at, |resumed| resumed.max(self.heard_at)) + self.silence_max
+        let (since, limit) = match self.intake {
+            Intake::Unreachable => (self.told_at, JUST_AFTER),
+            _ => (self.heard_at, self.silence_max),
+        };
+        resumed.map_or(since, |resumed| resumed.max(since)) + limit
+    }
+
+    /// Why it is lost at that time.
+    pub(super) fn reason(&self) -> Gone {
+        if self.is_reachable() { Gone::Silent } else { Gone::Unreachable }
+    }
+
+    /// Whether all could be sent to it so far.
+    pub(super) fn is_reachable(&self) -> bool {
+        self.intake != Intake::Unreachable
     }
 
     /// Whether it can be given a request.
@@ -93,7 +115,7 @@ impl Worker {
     ) -> Attention {
         if lost_at <= heard_until {
             Attention::Lost
-        } else if self.told_at + self.heartbeat_interval <= now {
+        } else if self.is_reachable() && self.told_at + self.heartbeat_interval <= now {
             Attention::Beat
         } else {
             Attention::None

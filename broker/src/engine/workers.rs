@@ -1,6 +1,6 @@
 //! The way of a worker through the engine: register, answer, beat, go.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use majordomo_protocol::{
     Agreement, ClientAddress, InstanceId, Offer, PeerId, Reason, ServiceName, Version, client,
@@ -13,7 +13,7 @@ use super::list::{Links, List};
 use super::request::{Parts, Reply, RequestKey, RequestState};
 use super::shrink::Shrink;
 use super::shutdown::Shutdown;
-use super::worker::{Attention, Intake, Worker, WorkerKey};
+use super::worker::{Attention, Intake, JUST_AFTER, Worker, WorkerKey};
 use super::{
     Act, Action, Dropped, Engine, Fault, Gone, Note, PREFETCH_MAX, Payload, RefusedWorker,
 };
@@ -32,6 +32,11 @@ impl<B: Payload> Engine<B> {
             // The worker has gone, and its connection's name is another's now.
             self.counters.peers_displaced += 1;
             self.note_forbidden(&peer, Act::Displace);
+            self.lose(key, Gone::Unreachable);
+            return self.stranger_command(peer, version, command);
+        }
+        if matches!(command, worker::ToBroker::Ready { .. }) && !self.workers[key].is_reachable() {
+            // A new connection of that name: all that came on the old one has been read.
             self.lose(key, Gone::Unreachable);
             return self.stranger_command(peer, version, command);
         }
@@ -318,20 +323,25 @@ impl<B: Payload> Engine<B> {
         self.answer(&request.caller, &service, request.answer, outcome);
     }
 
-    /// It takes no more requests.
     fn drain(&mut self, key: WorkerKey) {
-        let worker = &mut self.workers[key];
-        if worker.intake == Intake::Draining {
-            return;
+        if self.workers[key].intake == Intake::Open {
+            self.close_intake(key, Intake::Draining);
+            self.let_go_when_drained(key);
         }
+    }
+
+    /// It takes no more requests.
+    fn close_intake(&mut self, key: WorkerKey, why: Intake) {
+        let worker = &mut self.workers[key];
         let before = worker.before_next();
-        worker.intake = Intake::Draining;
+        let was = std::mem::replace(&mut worker.intake, why);
         let service_key = worker.service;
         if let Some(before) = before {
             self.services[service_key].free.leave(&mut self.workers, key, before);
         }
-        self.services.worker_drains(service_key);
-        self.let_go_when_drained(key);
+        if was == Intake::Open {
+            self.services.worker_drains(service_key);
+        }
     }
 
     /// A worker that drains is told to leave once it has nothing left: then no request
@@ -349,7 +359,10 @@ impl<B: Payload> Engine<B> {
         let worker = &mut self.workers[key];
         let lost_at = worker.lost_at(self.resumed);
         match worker.attention(now, heard_until, lost_at) {
-            Attention::Lost => return self.lose(key, Gone::Silent),
+            Attention::Lost => {
+                let reason = worker.reason();
+                return self.lose(key, reason);
+            }
             Attention::Beat => {
                 worker.told_at = now;
                 self.actions.push_back(Action::ToWorker {
@@ -362,7 +375,7 @@ impl<B: Payload> Engine<B> {
         }
         // Later than now, or it would be due again within this call.
         let next = lost_at.min(worker.told_at + worker.heartbeat_interval);
-        let next = next.max(now + Duration::from_nanos(1));
+        let next = next.max(now + JUST_AFTER);
         worker.deadline = self.deadlines.insert(next, Due::Worker(key));
     }
 
@@ -374,15 +387,40 @@ impl<B: Payload> Engine<B> {
         }
     }
 
-    /// A worker is gone or does not read, and these requests did not get there.
+    /// A worker is gone or does not read, and these requests did not get there. They wait
+    /// again. It is told nothing more, and lost once all is read that it may have said.
     pub(super) fn worker_unreachable(&mut self, peer: &PeerId, requests: &[ClientAddress]) {
-        let Some(worker) = self.worker_keys.get(peer).copied() else { return };
+        let Some(key) = self.worker_keys.get(peer).copied() else { return };
         for request in requests {
-            if let Some(key) = self.held(worker, request) {
-                self.requests[key].handed_out = u64::MAX;
+            if let Some(request) = self.held(key, request) {
+                self.requests[request].handed_out = u64::MAX;
             }
         }
-        self.lose(worker, Gone::Unreachable);
+        if self.workers[key].is_reachable() {
+            self.close_intake(key, Intake::Unreachable);
+            let worker = &mut self.workers[key];
+            worker.told_at = self.now;
+            self.deadlines.remove(worker.deadline);
+            worker.deadline = self.deadlines.insert(self.now + JUST_AFTER, Due::Worker(key));
+        }
+        for request in self.workers[key].tasks.keys(&mut self.requests) {
+            if self.take_back_unsent(request) {
+                self.workers[key].tasks.remove(&mut self.requests, request);
+                self.give_back(request);
+            }
+        }
+        self.pair(self.workers[key].service);
+        if self.shutdown != Shutdown::No && self.workers[key].tasks.is_empty() {
+            self.lose(key, Gone::Unreachable);
+        }
+    }
+
+    /// Whether a request was not sent to the worker that has it: that was no attempt.
+    fn take_back_unsent(&mut self, key: RequestKey) -> bool {
+        let request = &mut self.requests[key];
+        let is_unsent = request.handed_out >= self.actions_polled;
+        request.attempt -= u32::from(is_unsent);
+        is_unsent
     }
 
     /// Forgets a worker; the requests it had wait again, or end.
@@ -413,13 +451,11 @@ impl<B: Payload> Engine<B> {
         }
         let mut is_oldest = true;
         while let Some(request) = worker.tasks.pop_front(&mut self.requests) {
+            let is_unsent = self.take_back_unsent(request);
             let lost = &mut self.requests[request];
             let had_begun =
                 is_oldest || worker.version >= Version::V1_0 || !matches!(lost.reply, Reply::None);
-            if lost.handed_out >= self.actions_polled {
-                // This worker never had it.
-                lost.attempt -= 1;
-            } else if had_begun {
+            if had_begun && !is_unsent {
                 lost.losses.add(reason);
             }
             is_oldest = false;

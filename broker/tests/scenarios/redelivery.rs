@@ -79,7 +79,8 @@ fn a_worker_that_leaves_that_says_invalid_things_or_cannot_be_reached_gives_its_
         -> note w3 0.2 registered for echo
         -> to w3 0.2 REQUEST #1 a
         w3 unreachable as worker
-        -> note w3 gone from echo: Unreachable with 1
+        +1ms
+        -> note w3 gone from echo: Unreachable with 1 @1ms
         w4 0.2 READY echo
         -> note w4 0.2 registered for echo
         -> to w4 0.2 REQUEST #1 a
@@ -189,13 +190,16 @@ fn a_request_that_could_not_be_sent_to_a_worker_was_no_attempt() {
         -> to w3 0.2 REQUEST #1 a
         notes
         w3 unreachable as worker #1
-        -> note w3 gone from echo: Unreachable with 1
         -> note #1 of c1 for echo to w4, attempt 1
         -> to w4 0.2 REQUEST #1 a
         w4 unreachable as worker #1
-        -> note w4 gone from echo: Unreachable with 1
         -> note #1 of c1 for echo to w5, attempt 1
         -> to w5 0.2 REQUEST #1 a
+        +1ms
+        -> note w1 gone from echo: Unreachable @1ms
+        -> note w2 gone from echo: Unreachable @1ms
+        -> note w3 gone from echo: Unreachable @1ms
+        -> note w4 gone from echo: Unreachable @1ms
         w5 0.2 FINAL #1 A
         -> note #1 answered by w5
         -> to c1 0.2 FINAL echo A
@@ -218,6 +222,7 @@ fn a_request_whose_worker_gets_no_heartbeats_any_more_was_an_attempt() {
         +1000ms while w2 beats
         -> to w1 0.2 HEARTBEAT @1000ms
         w1 unreachable as worker
+        +1ms
         count requests_dropped_attempts_max
         -> requests_dropped_attempts_max 1
         ",

@@ -216,9 +216,10 @@ fn a_worker_lost_while_stopping_ends_its_request_and_the_last_one_ends_the_waiti
         -> note w1 gone from echo: Disconnected with 1
         -> note dropped #1 of c1 for echo: Stopping
         w2 unreachable as worker
-        -> note w2 gone from echo: Unreachable with 1
-        -> note dropped #2 of c1 for echo: Stopping
-        -> stopped
+        +1ms
+        -> note w2 gone from echo: Unreachable with 1 @1ms
+        -> note dropped #2 of c1 for echo: Stopping @1ms
+        -> stopped @1ms
         ",
     );
 }

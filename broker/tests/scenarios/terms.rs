@@ -74,7 +74,8 @@ fn every_request_of_a_message_that_could_not_be_sent_did_not_run() {
         w2 0.2 READY other
         -> to w2 0.2 REQUEST #6 f
         w1 unreachable as worker #2 #3 #4 #5 #6 @made-up
-        -> to c1 1.0 ERROR r1 502 its worker was lost
+        +1ms
+        -> to c1 1.0 ERROR r1 502 its worker was lost @1ms
         w3 1.0 READY echo :capacity=9
         -> to w3 1.0 WELCOME 1000ms 3
         -> to w3 1.0 REQUEST #2 b
@@ -267,7 +268,8 @@ fn a_request_that_lost_its_workers_too_often_is_answered_502_and_listed() {
         -> to w2 1.0 REQUEST #3 :attempt=2 :a=b f
         // The last one did not reach it.
         w2 unreachable as worker #3
-        -> to c1 1.0 ERROR r1 502 its workers were lost
+        +1ms
+        -> to c1 1.0 ERROR r1 502 its workers were lost @1ms
         w3 1.0 READY echo :capacity=9
         -> to w3 1.0 WELCOME 1000ms 3
         -> to w3 1.0 REQUEST #3 :attempt=2 :a=b f

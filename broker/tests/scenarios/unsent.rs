@@ -1,4 +1,4 @@
-//! Answers that could not be sent: the client is gone, or does not read.
+//! What could not be sent: its peer is gone, or does not read.
 
 use crate::script::check;
 
@@ -122,6 +122,163 @@ fn a_lost_part_of_a_reply_that_another_asks_for_now_or_nobody_changes_nothing() 
         -> to c2 1.0 FINAL r3 E
         count requests_dropped_partial_unsent
         -> requests_dropped_partial_unsent 0
+        ",
+    );
+}
+
+#[test]
+fn what_a_worker_said_before_it_became_unreachable_counts() {
+    check(
+        "
+        set prefetch 3
+        notes
+        w1 0.2 READY echo
+        -> note w1 0.2 registered for echo
+        c1 0.2 REQUEST echo a
+        -> to w1 0.2 REQUEST #1 a
+        c1 0.2 REQUEST echo b
+        -> to w1 0.2 REQUEST #2 b
+        c1 0.2 REQUEST echo c
+        -> to w1 0.2 REQUEST #3 c
+        c1 0.2 REQUEST echo d
+        w1 0.2 FINAL #1 A
+        -> to c1 0.2 FINAL echo A
+        -> to w1 0.2 REQUEST #4 d
+        w1 unreachable as worker #4
+        // It gets nothing more, neither requests nor, later, heartbeats.
+        w1 0.2 FINAL #2 B
+        -> to c1 0.2 FINAL echo B
+        w2 0.2 READY echo
+        -> note w2 0.2 registered for echo
+        -> to w2 0.2 REQUEST #4 d
+        w1 0.2 FINAL #3 C
+        -> to c1 0.2 FINAL echo C
+        w1 0.2 DISCONNECT
+        -> note w1 gone from echo: Disconnected
+        count requests_returned
+        -> requests_returned 1
+        count replies_unexpected
+        -> replies_unexpected 0
+        ",
+    );
+}
+
+#[test]
+fn an_unreachable_worker_is_lost_when_all_has_been_read_and_not_before() {
+    check(
+        "
+        set attempts_max 1
+        notes
+        w1 1.0 READY echo :capacity=9
+        -> note w1 1.0 registered for echo
+        -> to w1 1.0 WELCOME 1000ms 3
+        c1 1.0 REQUEST r1 echo a
+        -> to w1 1.0 REQUEST #1 a
+        c1 1.0 REQUEST r2 echo :once b
+        -> to w1 1.0 REQUEST #2 b
+        c1 1.0 REQUEST r5 echo e
+        -> to w1 1.0 REQUEST #3 e
+        c1 1.0 REQUEST r3 echo :once c
+        -> to w1 1.0 REQUEST #4 c
+        w1 unreachable as worker #4
+        // For clients it has gone.
+        c1 1.0 REQUEST r4 echo :fail-fast d
+        -> to c1 1.0 ERROR r4 404 no worker is registered for the service
+        -> note dropped of c1 for echo: NoWorker
+        c1 0.2 REQUEST mmi.service echo
+        -> to c1 0.2 FINAL mmi.service 404
+        +2ms unread
+        w1 1.0 DRAIN
+        // A second refusal changes nothing, and a CANCEL would not get there either.
+        w1 unreachable as worker
+        c1 1.0 CANCEL r1
+        -> note dropped #1 of c1 for echo: Cancelled
+        -> to c1 1.0 ERROR r1 499 cancelled
+        w1 1.0 FINAL #2 B
+        -> to c1 1.0 FINAL r2 B
+        +1ms
+        -> note w1 gone from echo: Unreachable with 2 @3ms
+        -> note dropped #3 of c1 for echo: AttemptsMax @3ms
+        -> to c1 1.0 ERROR r5 502 its workers were lost @3ms
+        w2 1.0 READY echo
+        -> note w2 1.0 registered for echo
+        -> to w2 1.0 WELCOME 1000ms 3
+        -> to w2 1.0 REQUEST #4 c
+        ",
+    );
+}
+
+#[test]
+fn an_unreachable_worker_gets_no_heartbeat_while_nothing_is_read() {
+    check(
+        "
+        notes
+        w1 0.2 READY echo
+        -> note w1 0.2 registered for echo
+        w2 0.2 READY echo
+        -> note w2 0.2 registered for echo
+        w1 unreachable as worker
+        +2000ms unread
+        -> to w2 0.2 HEARTBEAT @1000ms
+        -> to w2 0.2 HEARTBEAT @2000ms
+        +1ms
+        -> note w1 gone from echo: Unreachable @2001ms
+        ",
+    );
+}
+
+#[test]
+fn a_worker_of_the_same_name_that_comes_when_all_was_read_is_a_new_one() {
+    check(
+        "
+        notes
+        w1 0.2 READY echo
+        -> note w1 0.2 registered for echo
+        c1 0.2 REQUEST echo a
+        -> to w1 0.2 REQUEST #1 a
+        w1 unreachable as worker #1
+        w1 0.1 READY echo
+        -> note w1 gone from echo: Unreachable
+        -> note w1 0.1 registered for echo
+        -> to w1 0.1 REQUEST #1 a
+        +1ms
+        ",
+    );
+}
+
+#[test]
+fn a_stopping_broker_does_not_wait_for_an_unreachable_worker_that_has_nothing() {
+    check(
+        "
+        notes
+        w1 1.0 READY echo :capacity=2
+        -> note w1 1.0 registered for echo
+        -> to w1 1.0 WELCOME 1000ms 3
+        c1 1.0 REQUEST r1 echo a
+        -> to w1 1.0 REQUEST #1 a
+        stop
+        w1 unreachable as worker #1
+        -> note dropped #1 of c1 for echo: Stopping
+        -> to c1 1.0 ERROR r1 503 the broker is shutting down
+        -> note w1 gone from echo: Unreachable
+        -> stopped
+        ",
+    );
+}
+
+#[test]
+fn an_unreachable_worker_is_read_after_nobody_drove_the_engine_for_long() {
+    check(
+        "
+        notes
+        w1 0.2 READY echo
+        -> note w1 0.2 registered for echo
+        w1 unreachable as worker
+        asleep 9000ms
+        +1ms unread
+        -> note late @9001ms
+        +1ms
+        -> note w1 gone from echo: Unreachable @9002ms
         ",
     );
 }

@@ -181,6 +181,10 @@ impl Life {
         let other = if known == Version::V0_1 { Version::V1_0 } else { Version::V0_1 };
         let version = if self.rng.u8(..20) == 0 { other } else { known };
         let command = match command {
+            // Nobody comes anew by a name that is still in use.
+            worker::ToBroker::Ready { .. } if self.model.is_unreachable(&worker) => {
+                worker::ToBroker::Heartbeat
+            }
             // What older versions can say.
             worker::ToBroker::Ready { service, .. } if version < Version::V1_0 => {
                 worker::ToBroker::Ready { service, offer: Offer::default() }

@@ -56,6 +56,8 @@ struct Worker {
     service: ServiceName,
     capacity: usize,
     draining: bool,
+    /// Since when it is unreachable.
+    unreachable: Option<Instant>,
     /// Oldest first.
     tasks: Vec<Task>,
     heartbeat: Duration,
@@ -70,8 +72,12 @@ struct Worker {
 }
 
 impl Worker {
+    fn is_open(&self) -> bool {
+        !self.draining && self.unreachable.is_none()
+    }
+
     fn is_free(&self) -> bool {
-        !self.draining && self.tasks.len() < self.capacity
+        self.is_open() && self.tasks.len() < self.capacity
     }
 
     /// Requests it does before the next one: it does all at once, or one at a time.
@@ -88,8 +94,6 @@ struct Task {
     ended: Option<(PeerId, Outcome)>,
     /// What the clock of events said when it was handed out.
     event: u64,
-    /// It turned out that it did not get there.
-    unsent: bool,
 }
 
 struct Request {
@@ -244,6 +248,10 @@ impl Model {
         self.workers.iter().map(|(peer, worker)| (peer.clone(), worker.version)).collect()
     }
 
+    pub(crate) fn is_unreachable(&self, peer: &PeerId) -> bool {
+        self.workers.get(peer).is_some_and(|worker| worker.unreachable.is_some())
+    }
+
     /// The version a peer speaks as a worker: the one it registered in.
     pub(crate) fn version(&self, peer: &PeerId) -> Version {
         let own = match peer.as_bytes()[1] % 3 {
@@ -267,10 +275,10 @@ impl Model {
         assert_eq!(report.stopping, self.stop_at.is_some());
         assert_eq!(report.clients, self.clients().collect::<BTreeSet<_>>().len() as u64);
         let workers = self.workers.iter().map(|(peer, worker)| {
-            let state = match (worker.draining, worker.tasks.len()) {
-                (true, _) => WorkerState::Draining,
-                (false, 0) => WorkerState::Idle,
-                (false, _) => WorkerState::Busy,
+            let state = match (worker.is_open(), worker.tasks.len()) {
+                (false, _) => WorkerState::Draining,
+                (true, 0) => WorkerState::Idle,
+                (true, _) => WorkerState::Busy,
             };
             let tasks = (worker.tasks.len() as u64, worker.capacity as u64, worker.answered);
             (peer.to_string(), (worker.service.to_string(), state, tasks))
@@ -311,7 +319,8 @@ impl Model {
         assert!(engine.poll_timeout().is_none_or(|due| due > self.now), "something is due");
         for worker in self.workers.values() {
             assert!(self.lost_at(worker) > heard_until, "a dead worker is registered");
-            assert!(worker.told + worker.heartbeat > self.now, "no heartbeat");
+            let is_beaten_to = worker.told + worker.heartbeat > self.now;
+            assert!(is_beaten_to || worker.unreachable.is_some(), "no heartbeat");
         }
         for request in self.requests.values() {
             match request.state {
@@ -345,8 +354,10 @@ impl Model {
     /// When something will be due, if nothing happens before.
     fn due(&self) -> Option<Instant> {
         let workers = self.workers.values();
-        let workers =
-            workers.map(|worker| self.lost_at(worker).min(worker.told + worker.heartbeat));
+        let workers = workers.map(|worker| match worker.unreachable {
+            Some(_) => self.lost_at(worker),
+            None => self.lost_at(worker).min(worker.told + worker.heartbeat),
+        });
         let requests = self.requests.values().filter_map(|request| match request.state {
             State::Waiting { expires, .. } => Some(expires),
             State::Running => request.end_by(),
@@ -356,7 +367,11 @@ impl Model {
     }
 
     fn lost_at(&self, worker: &Worker) -> Instant {
-        worker.heard.max(self.resumed.unwrap_or(worker.heard)) + worker.silence_max
+        let (since, limit) = match worker.unreachable {
+            Some(since) => (since, Duration::from_nanos(1)),
+            None => (worker.heard, worker.silence_max),
+        };
+        since.max(self.resumed.unwrap_or(since)) + limit
     }
 
     fn bytes(&self) -> usize {
@@ -391,7 +406,7 @@ impl Model {
             service.waiting += waiting;
         };
         for worker in self.workers.values() {
-            of(&worker.service, usize::from(!worker.draining), worker.tasks.len(), 0);
+            of(&worker.service, usize::from(worker.is_open()), worker.tasks.len(), 0);
         }
         for request in self.requests.values().filter(|request| request.waits()) {
             of(&request.service, 0, 0, 1);

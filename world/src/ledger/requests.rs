@@ -208,7 +208,7 @@ impl Ledger {
         let expired = ask.waits_since + self.settings.request_expiry <= now;
         let unserved = || {
             let mut workers = self.workers.values();
-            !workers.any(|worker| worker.service == ask.service && !worker.draining)
+            !workers.any(|worker| worker.service == ask.service && worker.is_open())
         };
         let right = match code {
             code::NO_WORKER => expired || unserved(),

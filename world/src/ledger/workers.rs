@@ -21,6 +21,28 @@ impl Ledger {
         }
     }
 
+    /// It is given nothing more; what did not get there waits again at once.
+    pub(super) fn worker_unreachable(&mut self, peer: &PeerId, requests: &[ClientAddress]) {
+        let Some(worker) = self.workers.get_mut(peer) else { return };
+        worker.unreachable.get_or_insert(self.now);
+        worker.tasks.retain(|task| !requests.contains(task));
+        for task in requests {
+            self.not_handed_out(peer, task);
+            self.given_back(peer, task);
+        }
+    }
+
+    /// A request has lost its worker.
+    fn given_back(&mut self, worker: &PeerId, task: &ClientAddress) {
+        if let Some(ask) = self.tasks.get(task).and_then(|key| self.asks.get_mut(key))
+            && ask.live.as_ref().is_some_and(|(holder, of)| holder == worker && of == task)
+        {
+            ask.live = None;
+            ask.returned = true;
+            ask.waits_since = self.now;
+        }
+    }
+
     pub(super) fn worker_said(
         &mut self,
         peer: &PeerId,
@@ -79,6 +101,8 @@ impl Ledger {
             return;
         };
         worker.told = now;
+        let reachable = worker.unreachable.is_none();
+        must!(reachable, "who is unreachable is told nothing", "{peer} gets {command:?}");
         match command {
             worker::FromBroker::Request { client, task, body } => {
                 worker.new.push(client.clone());
@@ -235,6 +259,9 @@ impl Ledger {
             let silent = since + worker.silence <= now;
             must!(silent, "who is heard is not silent", "{peer} was heard {:?} ago", now - since);
         }
+        if reason == Gone::Unreachable {
+            must!(worker.unreachable.is_some(), "who is reachable stays", "{peer}");
+        }
         for task in &worker.new {
             // It went in the same moment, before anything was sent.
             self.not_handed_out(peer, task);
@@ -246,10 +273,8 @@ impl Ledger {
                 // One that only waited in the socket of an old worker costs no attempt.
                 let had_begun = worker.version >= Version::V1_0 || position == 0 || ask.has_parts;
                 ask.losses += u32::from(had_begun && !ask.unsent);
-                ask.live = None;
-                ask.returned = true;
-                ask.waits_since = now;
             }
+            self.given_back(peer, task);
         }
     }
 }

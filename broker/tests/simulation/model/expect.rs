@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use majordomo_broker::engine::{Caller, Dropped, Event, Gone, Payload, Question, RefusedWorker};
 use majordomo_protocol::{
-    Agreement, InstanceId, Offer, PeerId, ServiceName, Terms, Version, client, worker,
+    Agreement, ClientAddress, InstanceId, Offer, PeerId, ServiceName, Terms, Version, client,
+    worker,
 };
 
 use super::answers::Outcome;
+use super::follow::Lost;
 use super::{Model, Number, Reply, Request, State, Task, Worker, answered};
 use crate::Parts;
 
@@ -28,7 +30,7 @@ impl Model {
                 self.counters.mmi_requests += 1;
                 let serves = |name: &ServiceName| {
                     let mut workers = self.workers.values();
-                    workers.any(|worker| worker.service == *name && !worker.draining)
+                    workers.any(|worker| worker.service == *name && worker.is_open())
                 };
                 let text = match question {
                     Question::Service(Some(name)) if serves(name) => "200",
@@ -60,11 +62,7 @@ impl Model {
                 self.expect_gone(peer, Gone::Invalid);
             }
             Event::WorkerUnreachable { worker, requests } => {
-                let tasks = self.workers.get_mut(worker).map(|worker| worker.tasks.iter_mut());
-                for task in tasks.into_iter().flatten() {
-                    task.unsent = requests.contains(&task.id);
-                }
-                self.expect_gone(worker, Gone::Unreachable);
+                self.unreachable(worker, requests);
             }
             Event::ClientUnreachable { client, answers, parts } => {
                 self.counters.replies_unsent += answers;
@@ -264,6 +262,7 @@ impl Model {
                 _ => *settings.prefetch.of(service),
             },
             draining: false,
+            unreachable: None,
             tasks: Vec::new(),
             heartbeat,
             silence_max: heartbeat * u32::from(liveness),
@@ -296,7 +295,7 @@ impl Model {
         let (client, outcome) = match command {
             worker::ToBroker::Heartbeat => return,
             worker::ToBroker::Drain => {
-                worker.draining = true;
+                worker.draining |= worker.unreachable.is_none();
                 return self.expect_drained(peer);
             }
             worker::ToBroker::Disconnect { .. } => {
@@ -362,7 +361,7 @@ impl Model {
     fn end_of_reply(&mut self, peer: &PeerId, position: usize, outcome: Outcome) {
         let worker = self.workers.get_mut(peer).expect("registered");
         let version = worker.version;
-        if !worker.draining && (!worker.is_free() || version < Version::V1_0) {
+        if worker.is_open() && (!worker.is_free() || version < Version::V1_0) {
             worker.used = self.clock;
         }
         let Task { id, number, ended, .. } = worker.tasks.remove(position);
@@ -394,7 +393,8 @@ impl Model {
 
     fn expect_drained(&mut self, peer: &PeerId) {
         let worker = &self.workers[peer];
-        if worker.draining && worker.tasks.is_empty() && self.stop_at.is_none() {
+        let drains = worker.draining && worker.unreachable.is_none();
+        if drains && worker.tasks.is_empty() && self.stop_at.is_none() {
             self.expect_gone(peer, Gone::Drained);
         }
     }
@@ -402,8 +402,22 @@ impl Model {
     fn expect_gone(&mut self, peer: &PeerId, reason: Gone) {
         if self.workers.contains_key(peer) {
             self.expected.gone = Some((peer.clone(), reason));
-        } else if reason == Gone::Unreachable {
+        }
+    }
+
+    /// What did not get there is given back at once, and the rest when all is read.
+    fn unreachable(&mut self, peer: &PeerId, requests: &[ClientAddress]) {
+        let Some(worker) = self.workers.get_mut(peer) else {
             self.parted.insert(peer.clone());
+            return;
+        };
+        worker.unreachable.get_or_insert(self.now);
+        let unsent = worker.tasks.extract_if(.., |task| requests.contains(&task.id));
+        for task in unsent.collect::<Vec<_>>() {
+            self.give_back(&task, Lost::Unsent);
+        }
+        if self.stop_at.is_some() && self.workers[peer].tasks.is_empty() {
+            self.expect_gone(peer, Gone::Unreachable);
         }
     }
 

@@ -7,6 +7,16 @@ use super::answers::Outcome;
 use super::{Model, Number, Reply, Request, State, Task};
 use crate::Parts;
 
+/// How far a request was when its worker was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// It did not get there.
+    Unsent,
+    /// It waited in the worker's socket.
+    Waiting,
+    Begun,
+}
+
 impl Model {
     pub(crate) fn follow(&mut self, action: Action<Parts>) {
         self.clock += 1;
@@ -47,6 +57,7 @@ impl Model {
                 }
                 let worker = self.workers.get_mut(&worker).expect("registered");
                 assert_eq!(version, worker.version);
+                assert!(worker.unreachable.is_none(), "told what cannot be sent");
                 worker.told = self.now;
             }
             Action::Note(note) => self.follow_note(note),
@@ -117,7 +128,7 @@ impl Model {
         let worker = self.workers.get_mut(peer).expect("registered");
         worker.used = self.clock;
         let event = self.event;
-        worker.tasks.push(Task { id: client, number, ended: None, event, unsent: false });
+        worker.tasks.push(Task { id: client, number, ended: None, event });
     }
 
     /// Checks that no other waiting request should have been dispatched before.
@@ -196,6 +207,10 @@ impl Model {
             Gone::Silent => {
                 assert!(self.heard_until.is_some_and(|heard| lost_at <= heard), "not silent");
             }
+            Gone::Unreachable if self.heard_until.is_some() => {
+                assert!(worker.unreachable.is_some(), "reachable");
+                assert!(self.heard_until.is_some_and(|heard| lost_at <= heard), "not all is read");
+            }
             Gone::Stopping => assert!(self.stop_at.is_some(), "not stopping"),
             _ => assert_eq!(self.expected.gone.take(), Some((peer.clone(), reason))),
         }
@@ -208,31 +223,40 @@ impl Model {
         assert_eq!(requests, worker.tasks.len());
         let version = worker.version;
         for (position, task) in worker.tasks.into_iter().enumerate() {
-            if task.ended.is_some() {
-                continue;
-            }
-            self.clock += 1;
-            self.counters.requests_returned += 1;
-            let request = self.requests.get_mut(&task.number).expect("running");
-            // It did not get there, or its worker went before it could be sent.
-            if task.unsent || task.event == self.event {
-                request.attempts -= 1;
-            } else if version == Version::V1_0 || position == 0 || request.reply != Reply::None {
-                request.losses += 1;
-            }
-            let over = [
-                (self.stop_at.is_some(), Dropped::Stopping),
-                (request.reply == Reply::Sent && request.wanted, Dropped::PartialSent),
-                (request.terms.once && request.attempts > 0, Dropped::Once),
-                (request.losses >= self.settings.attempts_max, Dropped::AttemptsMax),
-            ];
-            match over.into_iter().find(|(over, _)| *over) {
-                Some((_, reason)) => self.expected.dropped.push((task.number, reason)),
-                None => {
-                    request.reply = Reply::None;
-                    let expires = request.expires(self.now, self.settings.request_expiry);
-                    request.state = State::Waiting { expires, returned: Some(self.clock) };
-                }
+            let lost = match (version, position) {
+                // Its worker went before it could be sent.
+                _ if task.event == self.event => Lost::Unsent,
+                (Version::V1_0, _) | (_, 0) => Lost::Begun,
+                _ => Lost::Waiting,
+            };
+            self.give_back(&task, lost);
+        }
+    }
+
+    pub(super) fn give_back(&mut self, task: &Task, lost: Lost) {
+        if task.ended.is_some() {
+            return;
+        }
+        self.clock += 1;
+        self.counters.requests_returned += 1;
+        let request = self.requests.get_mut(&task.number).expect("running");
+        match lost {
+            Lost::Unsent => request.attempts -= 1,
+            Lost::Waiting if request.reply == Reply::None => {}
+            Lost::Waiting | Lost::Begun => request.losses += 1,
+        }
+        let over = [
+            (self.stop_at.is_some(), Dropped::Stopping),
+            (request.reply == Reply::Sent && request.wanted, Dropped::PartialSent),
+            (request.terms.once && request.attempts > 0, Dropped::Once),
+            (request.losses >= self.settings.attempts_max, Dropped::AttemptsMax),
+        ];
+        match over.into_iter().find(|(over, _)| *over) {
+            Some((_, reason)) => self.expected.dropped.push((task.number, reason)),
+            None => {
+                request.reply = Reply::None;
+                let expires = request.expires(self.now, self.settings.request_expiry);
+                request.state = State::Waiting { expires, returned: Some(self.clock) };
             }
         }
     }
@@ -270,7 +294,7 @@ impl Model {
             let mut tasks = worker.tasks.iter_mut();
             if let Some(task) = tasks.find(|task| task.ended.is_none() && task.id == id) {
                 task.ended = Some((client.clone(), outcome.clone()));
-                if worker.version >= Version::V1_0 {
+                if worker.version >= Version::V1_0 && worker.unreachable.is_none() {
                     assert_eq!(self.expected.cancelled.take(), Some(id.clone()));
                 }
             }
