@@ -189,11 +189,12 @@ impl HandshakeFailure {
                 "it takes another mechanism there (NULL, PLAIN or CURVE) than is used here"
             }
             HandshakeFailure::Closed => {
-                "it ended the handshake without a word, as when the server key given here is not \
-                 its public key, or it takes another mechanism there"
+                "it ended the handshake without a word, as when it goes away, the server key given \
+                 here is not its public key, or it takes another mechanism there"
             }
             HandshakeFailure::Unfinished => {
-                "it did not end the handshake in time; it holds its answer back after many refusals"
+                "it did not end the handshake in time, as when it hangs, or holds its answer back \
+                 after many refusals"
             }
         }
     }

@@ -94,8 +94,8 @@ pub enum Ending {
     },
 }
 
-/// Why a call failed, in words; the last three are those of 0.1 and 0.2.
-pub const REASONS: [&str; 14] = [
+/// Why a call failed, in words; the last four are those of 0.1 and 0.2.
+pub const REASONS: [&str; 16] = [
     "another",
     "full",
     "no worker",
@@ -107,9 +107,11 @@ pub const REASONS: [&str; 14] = [
     "worker lost",
     "remote",
     "disconnected",
+    "cut off in the handshake",
     "timed out (0.2)",
     "unreachable (0.2)",
     "lost (0.2)",
+    "cut off in the handshake (0.2)",
 ];
 
 impl From<&CallError> for Ending {
@@ -125,6 +127,7 @@ impl From<&CallError> for Ending {
             CallError::WorkerLost { .. } => 8,
             CallError::Remote { .. } => 9,
             CallError::Disconnected { .. } => 10,
+            CallError::Unauthorized { .. } => 11,
             _ => 0,
         };
         Ending::Failed { reason, may_have_run: error.may_have_run() }
@@ -135,9 +138,10 @@ impl From<&majordomo_client::Error> for Ending {
     fn from(error: &majordomo_client::Error) -> Self {
         use majordomo_client::Error;
         let reason = match error {
-            Error::TimedOut { .. } => 11,
-            Error::Unreachable { .. } => 12,
-            Error::Lost { .. } => 13,
+            Error::TimedOut { .. } => 12,
+            Error::Unreachable { .. } => 13,
+            Error::Lost { .. } => 14,
+            Error::Unauthorized { .. } => 15,
             _ => 0,
         };
         Ending::Failed { reason, may_have_run: error.may_have_run() }
