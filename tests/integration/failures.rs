@@ -231,6 +231,9 @@ fn a_broker_that_is_killed_and_started_again_is_found_again() {
         }
         over.store(true, Ordering::Relaxed);
     });
-    let report = Reports::of(&endpoint).until_workers(2);
-    assert_eq!(counter(&report, "replies_unexpected"), 0);
+    let report = Reports::of(&endpoint).until_workers(VERSIONS.len());
+    // What a worker had just answered when the broker was killed, its socket may bring to
+    // the next one.
+    let unexpected = counter(&report, "replies_unexpected");
+    assert!(unexpected <= VERSIONS.len() as u64, "{unexpected} replies");
 }
