@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 const FALL_MIN: usize = 1 << 20;
 /// How long the need must be low, without a break.
 const LOW_FOR: Duration = Duration::from_millis(100);
+/// So long after it was asked the library is asked again: libzmq's threads may have freed
+/// more meanwhile.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// How much memory is needed, and was.
 #[derive(Debug, Default)]
@@ -19,6 +22,8 @@ pub(crate) struct Ebb {
     high: usize,
     /// Since when far less is needed.
     low_since: Option<Instant>,
+    /// When to ask once more.
+    again: Option<Instant>,
 }
 
 impl Ebb {
@@ -31,10 +36,19 @@ impl Ebb {
 
     /// When to look again, if nothing happens before.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.low_since.map(|since| since + LOW_FOR)
+        self.low_since.map(|since| since + LOW_FOR).into_iter().chain(self.again).min()
     }
 
     fn is_due(&mut self, needed: usize, now: Instant) -> bool {
+        let again = self.again.take_if(|again| *again <= now).is_some();
+        let fell = self.has_fallen(needed, now);
+        if fell {
+            self.again = Some(now + AGAIN);
+        }
+        fell || again
+    }
+
+    fn has_fallen(&mut self, needed: usize, now: Instant) -> bool {
         self.high = self.high.max(needed);
         if needed > self.high / 2 || self.high - needed < FALL_MIN {
             self.low_since = None;
@@ -82,13 +96,15 @@ mod tests {
         // It rises once more: the time begins anew.
         assert_eq!(due(90, 101), (false, None));
         assert_eq!(due(10, 150), (false, Some(at(250))));
-        assert_eq!(due(9, 250), (true, None));
+        assert_eq!(due(9, 250), (true, Some(at(2_250))));
         // What is left is measured by what was needed then.
-        assert_eq!(due(8, 251), (false, None));
+        assert_eq!(due(8, 251), (false, Some(at(2_250))));
         assert_eq!(due(4, 252), (false, Some(at(352))));
-        assert_eq!(due(4, 352), (true, None));
+        assert_eq!(due(4, 352), (true, Some(at(2_352))));
         assert_eq!(due(0, 353), (false, Some(at(453))));
-        assert_eq!(due(0, 453), (true, None));
-        assert_eq!(due(0, 1_000), (false, None));
+        assert_eq!(due(0, 453), (true, Some(at(2_453))));
+        assert_eq!(due(0, 1_000), (false, Some(at(2_453))));
+        assert_eq!(due(0, 2_453), (true, None));
+        assert_eq!(due(0, 10_000), (false, None));
     }
 }
