@@ -3,7 +3,7 @@
 
 use majordomo_protocol::{Reason, ServiceName, client, code};
 
-use super::ids::AnswerNumber;
+use super::ids::{AnswerNumber, Ids};
 use super::request::{Answer, RequestKey};
 use super::{Action, Caller, Engine, Payload};
 
@@ -71,16 +71,17 @@ impl<B: Payload> Engine<B> {
         // That it ran is remembered in any case.
         let repeatable = request.answer == Answer::Wanted && bytes <= settings.answers_bytes_max;
         let bytes = if repeatable { bytes } else { 0 };
+        let answers_max = settings.answers_max.min(Ids::<B>::ANSWERS_MAX);
         while self.ids.answers() > 0
-            && (self.ids.answers() >= settings.answers_max
+            && (self.ids.answers() >= answers_max
                 || self.ids.bytes() + bytes > settings.answers_bytes_max)
         {
             // Few large answers must not go together: each may be asked for again.
-            let is_full = self.ids.answers() >= settings.answers_max;
-            let count = if is_full { 1 + settings.answers_max / FORGOTTEN_TOGETHER } else { 1 };
+            let is_full = self.ids.answers() >= answers_max;
+            let count = if is_full { 1 + answers_max / FORGOTTEN_TOGETHER } else { 1 };
             self.ids.forget_oldest(count);
         }
-        if settings.answers_max == 0 {
+        if answers_max == 0 {
             return;
         }
         let kept = repeatable.then(|| {

@@ -1,19 +1,25 @@
 //! What request ids stand for: requests that wait or run, and answers kept for those
 //! who ask again.
+//!
+//! Answers are many and mostly never asked for, so what finds them is small: a table of
+//! their places alone, which stays in the processor's caches. The ids stand with the
+//! answers, in the order in which they were given.
 
 use std::collections::VecDeque;
-use std::collections::hash_map::Entry;
+use std::hash::BuildHasher;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use majordomo_protocol::RequestId;
 
 use super::Payload;
 use super::answers::Outcome;
 use super::request::RequestKey;
 use super::rights::Identity;
-use super::shrink::Shrink;
+use super::shrink::{Shrink, room_to_keep};
 
 /// What a client calls its request, and whose client it is: nobody can join, repeat or
 /// cancel what another asked.
@@ -35,6 +41,13 @@ pub(super) enum Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AnswerNumber(NonZeroU64);
 
+impl AnswerNumber {
+    /// What tells it from all others that are kept.
+    fn low(self) -> u32 {
+        self.0.get() as u32
+    }
+}
+
 /// An answer that may be asked for again.
 #[derive(Debug)]
 struct Kept<B> {
@@ -48,45 +61,63 @@ struct Kept<B> {
 /// All ids that mean something.
 #[derive(Debug)]
 pub(super) struct Ids<B> {
-    known: HashMap<AskedId, Known>,
+    under_way: HashMap<AskedId, RequestKey>,
     /// Oldest first.
     kept: VecDeque<Kept<B>>,
     /// The number of the oldest that is kept, or of the next if none is.
     oldest: NonZeroU64,
+    /// The numbers of the answers that ids stand for, by the hashes of the ids.
+    answered: HashTable<u32>,
+    hash: RandomState,
     /// Bytes of all that is kept.
     bytes: usize,
 }
 
 impl<B> Default for Ids<B> {
     fn default() -> Self {
-        Ids { known: HashMap::new(), kept: VecDeque::new(), oldest: NonZeroU64::MIN, bytes: 0 }
+        Ids {
+            under_way: HashMap::default(),
+            kept: VecDeque::new(),
+            oldest: NonZeroU64::MIN,
+            answered: HashTable::new(),
+            hash: RandomState::default(),
+            bytes: 0,
+        }
     }
 }
 
 impl<B: Payload> Ids<B> {
     /// About what an answer takes in memory, besides its own bytes.
-    pub(super) const ANSWER_BYTES: usize = size_of::<Kept<B>>() + 2 * size_of::<(AskedId, Known)>();
+    pub(super) const ANSWER_BYTES: usize = size_of::<Kept<B>>() + 2 * size_of::<u32>();
+
+    /// So many answers can be told apart.
+    pub(super) const ANSWERS_MAX: usize = u32::MAX as usize;
 
     pub(super) fn get(&self, id: &AskedId) -> Option<Known> {
-        self.known.get(id).copied()
+        if let Some(key) = self.under_way.get(id) {
+            return Some(Known::UnderWay(*key));
+        }
+        let found = self.answered.find(self.hash.hash_one(id), |low| {
+            self.kept.get(position(*low, self.oldest)).is_some_and(|kept| kept.id == *id)
+        });
+        let number = |low: &u32| self.oldest.saturating_add(position(*low, self.oldest) as u64);
+        found.map(|low| Known::Answered(AnswerNumber(number(low))))
     }
 
     /// A request begins that is called by this id.
     pub(super) fn begin(&mut self, id: AskedId, key: RequestKey) {
-        self.known.insert(id, Known::UnderWay(key));
+        self.under_way.insert(id, key);
     }
 
     /// The request of this id is gone. From now on the id stands for this answer, if it
     /// has one that is still kept.
     pub(super) fn end(&mut self, id: AskedId, answered: Option<AnswerNumber>) {
-        match answered.filter(|number| number.0 >= self.oldest) {
-            Some(number) => {
-                self.known.insert(id, Known::Answered(number));
-            }
-            None => {
-                self.known.remove(&id);
-                self.known.shrink_when_sparse();
-            }
+        self.under_way.remove(&id);
+        self.under_way.shrink_when_sparse();
+        if let Some(number) = answered.filter(|number| number.0 >= self.oldest) {
+            let Ids { kept, hash, oldest, .. } = self;
+            let hash_of = |low: &u32| hash.hash_one(kept[position(*low, *oldest)].id);
+            self.answered.insert_unique(hash.hash_one(id), number.low(), hash_of);
         }
     }
 
@@ -122,18 +153,21 @@ impl<B: Payload> Ids<B> {
     /// Forgets so many of the oldest answers. Many at once cost less each: what is known of
     /// an old id has left the processor's caches, and is fetched for several together.
     pub(super) fn forget_oldest(&mut self, count: usize) {
-        for oldest in self.kept.drain(..count.min(self.kept.len())) {
-            let answered = Known::Answered(AnswerNumber(self.oldest));
+        for kept in self.kept.drain(..count.min(self.kept.len())) {
+            let low = AnswerNumber(self.oldest).low();
             self.oldest = self.oldest.saturating_add(1);
-            self.bytes -= oldest.bytes;
+            self.bytes -= kept.bytes;
             // A worker may still be at its request: then the id stands for that.
-            if let Entry::Occupied(known) = self.known.entry(oldest.id)
-                && *known.get() == answered
-            {
+            let hash = self.hash.hash_one(kept.id);
+            if let Ok(known) = self.answered.find_entry(hash, |known| *known == low) {
                 known.remove();
             }
         }
-        self.known.shrink_when_sparse();
+        if let Some(room) = room_to_keep(self.answered.len(), self.answered.capacity()) {
+            let Ids { kept, hash, oldest, .. } = self;
+            self.answered
+                .shrink_to(room, |low| hash.hash_one(kept[position(*low, *oldest)].id));
+        }
         self.kept.shrink_when_sparse();
     }
 
@@ -155,7 +189,8 @@ impl<B: Payload> Ids<B> {
     /// For how many ids and answers it holds memory.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
-        self.known.capacity().max(self.kept.capacity())
+        let ids = self.under_way.capacity().max(self.answered.capacity());
+        ids.max(self.kept.capacity())
     }
 
     /// Asserts what must hold of it, given the requests that have ids and how many of
@@ -170,7 +205,8 @@ impl<B: Payload> Ids<B> {
             abandoned += usize::from(answered.is_some_and(|number| number.0 >= self.oldest));
             assert_eq!(self.get(&id), Some(Known::UnderWay(key)));
         }
-        assert_eq!(self.known.len(), under_way + self.kept.len() - abandoned, "request ids");
+        assert_eq!(self.under_way.len(), under_way, "ids of requests");
+        assert_eq!(self.answered.len(), self.kept.len() - abandoned, "ids of answers");
         assert_eq!(self.bytes, self.kept.iter().map(|kept| kept.bytes).sum::<usize>());
         let numbers = self.oldest.get()..;
         for (number, kept) in numbers.zip(&self.kept) {
@@ -180,6 +216,11 @@ impl<B: Payload> Ids<B> {
             }
         }
     }
+}
+
+/// Where the answer of this number stands among those that are kept.
+fn position(low: u32, oldest: NonZeroU64) -> usize {
+    low.wrapping_sub(AnswerNumber(oldest).low()) as usize
 }
 
 #[cfg(test)]
@@ -219,6 +260,6 @@ mod tests {
         let known = [0, 1, 2, 3, 4].map(|number| ids.get(&id(number)).is_some());
         assert_eq!(known, [false, true, false, true, true]);
         ids.forget_oldest(usize::MAX);
-        assert_eq!((ids.answers(), ids.bytes(), ids.known.len()), (0, 0, 1));
+        assert_eq!((ids.answers(), ids.bytes(), ids.answered.len()), (0, 0, 0));
     }
 }

@@ -16,7 +16,8 @@ pub(super) trait Shrink {
     fn shrink_when_sparse(&mut self);
 }
 
-fn room_to_keep(len: usize, capacity: usize) -> Option<usize> {
+/// How much room to keep where most of the memory is to be given back.
+pub(super) fn room_to_keep(len: usize, capacity: usize) -> Option<usize> {
     (capacity > 2 * KEPT && len < capacity / 8).then_some(KEPT.max(2 * len))
 }
 
