@@ -178,7 +178,8 @@ impl Router {
             Some(_) => sender(&identity),
             None => Identity::OPEN,
         };
-        let mut frames = Vec::new();
+        // Room for all frames of a common message.
+        let mut frames = Vec::with_capacity(6);
         let mut bytes = 0;
         let mut fault = None;
         if sender != Identity::OPEN && !is_of_router(&peer) {

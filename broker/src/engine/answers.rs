@@ -11,15 +11,28 @@ use super::{Action, Caller, Engine, Payload};
 #[derive(Clone, Debug)]
 pub(super) enum Outcome<B> {
     Final(B),
-    Error { reason: Reason, details: Option<B> },
+    /// Rare, and so not in place.
+    Error(Box<Failure<B>>),
+}
+
+/// Why a request has no reply.
+#[derive(Clone, Debug)]
+pub(super) struct Failure<B> {
+    reason: Reason,
+    /// More about it; only a worker has more to say.
+    details: Option<B>,
 }
 
 impl<B: Payload> Outcome<B> {
+    pub(super) fn failure(reason: Reason, details: Option<B>) -> Self {
+        Outcome::Error(Box::new(Failure { reason, details }))
+    }
+
     pub(super) fn bytes(&self) -> usize {
         match self {
             Outcome::Final(body) => body.size(),
-            Outcome::Error { reason, details } => {
-                reason.text.len() + details.as_ref().map_or(0, B::size)
+            Outcome::Error(failure) => {
+                failure.reason.text.len() + failure.details.as_ref().map_or(0, B::size)
             }
         }
     }
@@ -33,7 +46,7 @@ impl<B: Payload> Engine<B> {
     /// say it.
     pub(super) fn answer(
         &mut self,
-        caller: &Caller<B>,
+        caller: Caller<B>,
         service: &ServiceName,
         answer: Answer,
         outcome: Outcome<B>,
@@ -45,19 +58,21 @@ impl<B: Payload> Engine<B> {
             |body| client::FromBroker::Final { request: caller.answered(service), body };
         let command = match outcome {
             Outcome::Final(body) => final_reply(body),
-            Outcome::Error { reason, details } => match caller.id {
-                Some(id) => {
-                    let details = details.unwrap_or_else(|| B::of_texts(&[""]));
-                    client::FromBroker::Error { id, reason, details }
+            Outcome::Error(failure) => {
+                let Failure { reason, details } = *failure;
+                match caller.id {
+                    Some(id) => {
+                        let details = details.unwrap_or_else(|| B::of_texts(&[""]));
+                        client::FromBroker::Error { id, reason, details }
+                    }
+                    None if self.settings.error_replies => {
+                        let code = reason.code.to_string();
+                        final_reply(B::of_texts(&[&code, &reason.text]))
+                    }
+                    None => return,
                 }
-                None if self.settings.error_replies => {
-                    let code = reason.code.to_string();
-                    final_reply(B::of_texts(&[&code, &reason.text]))
-                }
-                None => return,
-            },
+            }
         };
-        let caller = caller.clone();
         self.actions.push_back(Action::ToClient { caller, command, part_of: None });
     }
 
@@ -88,7 +103,7 @@ impl<B: Payload> Engine<B> {
             let mut outcome = outcome.clone();
             match &mut outcome {
                 Outcome::Final(body) => body.detach(),
-                Outcome::Error { details, .. } => details.iter_mut().for_each(B::detach),
+                Outcome::Error(failure) => failure.details.iter_mut().for_each(B::detach),
             }
             outcome
         });
@@ -99,14 +114,14 @@ impl<B: Payload> Engine<B> {
     pub(super) fn repeat_answer(
         &mut self,
         number: AnswerNumber,
-        caller: &Caller<B>,
+        caller: Caller<B>,
         service: &ServiceName,
         answer: Answer,
     ) {
         self.counters.answers_repeated += 1;
         let outcome = self.ids.answer(number).cloned().unwrap_or_else(|| {
             let text = "it ran, and its answer is not kept".to_owned();
-            Outcome::Error { reason: Reason { code: code::WORKER_LOST, text }, details: None }
+            Outcome::failure(Reason { code: code::WORKER_LOST, text }, None)
         });
         self.answer(caller, service, answer, outcome);
     }

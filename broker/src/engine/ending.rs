@@ -4,7 +4,7 @@
 use majordomo_protocol::{ClientAddress, Metadata, PeerId, Reason, ServiceName, Version, worker};
 
 use super::answers::Outcome;
-use super::request::{Answer, Redelivery, Reply, Request, RequestKey, RequestState};
+use super::request::{Answer, Redelivery, Reply, RequestKey, RequestState};
 use super::requests::Place;
 use super::shrink::Shrink;
 use super::shutdown::Shutdown;
@@ -69,8 +69,9 @@ impl<B: Payload> Engine<B> {
     /// Ends a request, which is in no queue and with no worker, without a reply.
     pub(super) fn drop_request(&mut self, key: RequestKey, reason: Dropped) {
         self.end_for_client(key, reason);
-        let Some(request) = self.forget_request(key) else { return };
-        self.services.forget_if_unused(request.service);
+        let service = self.requests[key].service;
+        self.forget_request(key);
+        self.services.forget_if_unused(service);
     }
 
     /// Counts, notes and answers the end of a request that gets no reply.
@@ -92,51 +93,52 @@ impl<B: Payload> Engine<B> {
         if ran {
             self.remember(key, &outcome);
         }
-        self.answer(&caller, &service, answer, outcome);
+        self.answer(caller, &service, answer, outcome);
     }
 
     /// Answers a request that was not accepted.
     pub(super) fn turn_away(
         &mut self,
-        caller: &Caller<B>,
+        caller: Caller<B>,
         service: ServiceName,
         answer: Answer,
         reason: Dropped,
     ) {
         *self.counters.dropped(reason) += 1;
-        let outcome = dropped_outcome(reason, false);
-        self.answer(caller, &service, answer, outcome);
         let client = caller.peer.clone();
+        self.answer(caller, &service, answer, dropped_outcome(reason, false));
         self.note(Note::RequestDropped { client, service, request: None, reason });
     }
 
     /// Answers a request that its client has no right to.
     pub(super) fn forbid(
         &mut self,
-        caller: &Caller<B>,
+        caller: Caller<B>,
         service: ServiceName,
         answer: Answer,
         reason: Dropped,
     ) {
         *self.counters.dropped(reason) += 1;
+        let peer = caller.peer.clone();
         self.answer(caller, &service, answer, dropped_outcome(reason, false));
         let act = match reason {
             Dropped::Forbidden => Act::Call(service),
             _ => Act::Displace,
         };
-        self.note_forbidden(&caller.peer, act);
+        self.note_forbidden(&peer, act);
     }
 
     /// Takes a request, which is in no queue, out of the tables.
-    pub(super) fn forget_request(&mut self, key: RequestKey) -> Option<Request<B>> {
-        let request = self.requests.remove(key)?;
+    pub(super) fn forget_request(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get(key) else { return };
         self.bytes -= request.bytes;
         if let Some(id) = request.caller.id {
             self.ids.end((request.identity, id), request.answered);
         }
         self.identities.request_went(request.identity);
-        self.count_client_down(&request.caller.peer);
-        Some(request)
+        let client = request.caller.peer.clone();
+        self.count_client_down(&client);
+        self.requests.free(key);
     }
 
     /// Whoever spoke last has one more request on this connection.
@@ -192,7 +194,7 @@ impl<B: Payload> Engine<B> {
 }
 
 /// What a client is told of a request that is dropped; `ran`: a worker had it.
-pub(super) fn dropped_outcome<B>(reason: Dropped, ran: bool) -> Outcome<B> {
+pub(super) fn dropped_outcome<B: Payload>(reason: Dropped, ran: bool) -> Outcome<B> {
     let (code, text) = reason.reason(ran);
-    Outcome::Error { reason: Reason { code, text: text.to_owned() }, details: None }
+    Outcome::failure(Reason { code, text: text.to_owned() }, None)
 }

@@ -165,8 +165,7 @@ impl<B: Payload> Ids<B> {
         }
         if let Some(room) = room_to_keep(self.answered.len(), self.answered.capacity()) {
             let Ids { kept, hash, oldest, .. } = self;
-            self.answered
-                .shrink_to(room, |low| hash.hash_one(kept[position(*low, *oldest)].id));
+            self.answered.shrink_to(room, |low| hash.hash_one(kept[position(*low, *oldest)].id));
         }
         self.kept.shrink_when_sparse();
     }

@@ -41,7 +41,7 @@ impl Question {
 impl<B: Payload> Engine<B> {
     pub(super) fn question(
         &mut self,
-        caller: &Caller<B>,
+        caller: Caller<B>,
         service: &ServiceName,
         question: Question,
         answer: Answer,
@@ -62,12 +62,7 @@ impl<B: Payload> Engine<B> {
                 self.note_forbidden(&caller.peer, Act::Operate);
                 let text = "only an operator may ask for the state of the broker".to_owned();
                 let reason = Reason { code: code::FORBIDDEN, text };
-                return self.answer(
-                    caller,
-                    service,
-                    answer,
-                    Outcome::Error { reason, details: None },
-                );
+                return self.answer(caller, service, answer, Outcome::failure(reason, None));
             }
             Question::Broker => self.cached_report(),
             Question::Unknown => B::of_texts(&[mmi::NOT_IMPLEMENTED]),

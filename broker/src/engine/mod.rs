@@ -155,7 +155,7 @@ impl<B: Payload> Engine<B> {
         match event {
             Event::FromClient { caller, command } => self.client_command(caller, command),
             Event::Question { caller, service, question, no_reply } => {
-                self.question(&caller, &service, question, Answer::of(no_reply));
+                self.question(caller, &service, question, Answer::of(no_reply));
             }
             Event::FromWorker { worker, version, command } => {
                 self.worker_command(worker, version, command);

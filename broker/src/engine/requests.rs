@@ -49,7 +49,7 @@ impl<B: Payload> Engine<B> {
         self.counters.requests_received += 1;
         let answer = Answer::of(terms.no_reply);
         if let Err(reason) = self.may_call(&caller.peer, &service) {
-            return self.forbid(&caller, service, answer, reason);
+            return self.forbid(caller, service, answer, reason);
         }
         if let Some(id) = caller.id {
             let id = (self.sender, id);
@@ -59,7 +59,7 @@ impl<B: Payload> Engine<B> {
                     return self.come_again(key, caller, &service, answer);
                 }
                 Some(Known::Answered(number)) => {
-                    return self.repeat_answer(number, &caller, &service, answer);
+                    return self.repeat_answer(number, caller, &service, answer);
                 }
                 None => {}
             }
@@ -70,7 +70,7 @@ impl<B: Payload> Engine<B> {
             + metadata_bytes;
         let service_key = match self.admit(&caller.peer, &service, bytes, &terms) {
             Ok(key) => key,
-            Err(reason) => return self.turn_away(&caller, service, answer, reason),
+            Err(reason) => return self.turn_away(caller, service, answer, reason),
         };
         self.count_client_up(&caller.peer);
         self.bytes += bytes;
@@ -120,7 +120,7 @@ impl<B: Payload> Engine<B> {
         let request = &mut self.requests[key];
         if let RequestState::Abandoned { reason, .. } = request.state {
             self.counters.answers_repeated += 1;
-            return self.answer(&caller, service, answer, dropped_outcome(reason, true));
+            return self.answer(caller, service, answer, dropped_outcome(reason, true));
         }
         self.counters.requests_joined += 1;
         let has_parts = request.caller.peer == caller.peer && request.answer == Answer::Wanted;

@@ -99,13 +99,31 @@ impl<K: Key, T> Table<K, T> {
 
     /// Takes an item out, if it is there.
     pub(super) fn remove(&mut self, key: K) -> Option<T> {
-        let (number, position, generation) = parts(key);
-        let page = self.pages.get_mut(number)?;
-        let place = &mut page.places.as_mut()?[position];
-        if place.generation != generation {
-            return None;
+        let item = self.place(key)?.take();
+        self.vacate(key);
+        item
+    }
+
+    /// Drops an item where it is, if it is there: it may be large to move.
+    pub(super) fn free(&mut self, key: K) {
+        if let Some(item) = self.place(key) {
+            *item = None;
+            self.vacate(key);
         }
-        let item = place.item.take()?;
+    }
+
+    /// The place of an item that is there.
+    #[inline]
+    fn place(&mut self, key: K) -> Option<&mut Option<T>> {
+        let (number, position, generation) = parts(key);
+        let place = &mut self.pages.get_mut(number)?.places.as_mut()?[position];
+        (place.generation == generation && place.item.is_some()).then_some(&mut place.item)
+    }
+
+    /// The place of this key is empty now.
+    fn vacate(&mut self, key: K) {
+        let (number, position, _) = parts(key);
+        let page = &mut self.pages[number];
         if page.taken == u64::MAX {
             self.room.push(number as u32);
         }
@@ -117,7 +135,6 @@ impl<K: Key, T> Table<K, T> {
                 self.free_pages();
             }
         }
-        Some(item)
     }
 
     #[inline]
@@ -129,9 +146,7 @@ impl<K: Key, T> Table<K, T> {
 
     #[inline]
     pub(super) fn get_mut(&mut self, key: K) -> Option<&mut T> {
-        let (number, position, generation) = parts(key);
-        let place = &mut self.pages.get_mut(number)?.places.as_mut()?[position];
-        place.item.as_mut().filter(|_| place.generation == generation)
+        self.place(key)?.as_mut()
     }
 
     pub(super) fn contains_key(&self, key: K) -> bool {

@@ -57,7 +57,7 @@ impl<B: Payload> Engine<B> {
                     reason.code = code::FAILED;
                 }
                 let details = Some(details);
-                self.end_of_reply(key, &client, Outcome::Error { reason, details });
+                self.end_of_reply(key, &client, Outcome::failure(reason, details));
             }
             worker::ToBroker::Heartbeat => {}
             worker::ToBroker::Drain => self.drain(key),
@@ -315,12 +315,14 @@ impl<B: Payload> Engine<B> {
         } else {
             let text = "it ran, and the parts of its reply are not kept".to_owned();
             let reason = Reason { code: code::WORKER_LOST, text };
-            self.remember(key, &Outcome::Error { reason, details: None });
+            self.remember(key, &Outcome::failure(reason, None));
         }
-        let Some(request) = self.forget_request(key) else { return };
         self.counters.requests_answered += 1;
+        let request = &self.requests[key];
+        let (caller, answer) = (request.caller.clone(), request.answer);
         let service = self.services[request.service].name.clone();
-        self.answer(&request.caller, &service, request.answer, outcome);
+        self.forget_request(key);
+        self.answer(caller, &service, answer, outcome);
     }
 
     fn drain(&mut self, key: WorkerKey) {
