@@ -54,9 +54,9 @@ fn main() -> ExitCode {
 
 fn subject(words: &[String]) -> Option<Box<dyn FnOnce()>> {
     match words {
-        [name, ahead] if name == "bare" => {
-            let ahead = ahead.parse().ok()?;
-            Some(Box::new(move || bare::run(ahead)))
+        [name, ahead] if name == "bare" || name == "bare-idle-first" => {
+            let (ahead, idle_first) = (ahead.parse().ok()?, name == "bare-idle-first");
+            Some(Box::new(move || bare::run(ahead, idle_first)))
         }
         [name] if name == "bare-v1" => Some(Box::new(bare_v1::run)),
         [name] if name == "proxy" => Some(Box::new(broker::run_proxy)),

@@ -2,8 +2,9 @@
 //! and one of waiting requests for each service. No limits, no liveness, no memory of
 //! what a worker has: it is what any broker of this protocol has to pay at least.
 //!
-//! Each worker is given up to `ahead` requests before it has answered the first. A
-//! heartbeat is answered by a heartbeat.
+//! Each worker is given up to `ahead` requests before it has answered the first: as many
+//! in a row as it has places for, or, with `idle_first`, one more only when no other worker
+//! has fewer. A heartbeat is answered by a heartbeat.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::Write;
@@ -14,11 +15,11 @@ use zmq::{DONTWAIT, Message, SNDMORE};
 /// Client, then the body's frames.
 type Waiting = (Message, Vec<Message>);
 
-#[derive(Default)]
 struct Service {
     name: Vec<u8>,
-    /// Each worker as often as it may be given one more request.
-    free: VecDeque<Message>,
+    /// Each worker as often as it may be given one more request; or, where idle ones go
+    /// first, once, among those who have as many requests as it.
+    free: Vec<VecDeque<Message>>,
     waiting: VecDeque<Waiting>,
 }
 
@@ -64,12 +65,18 @@ pub fn this_program() -> Command {
 /// # Panics
 ///
 /// When its socket fails.
-pub fn run(ahead: usize) {
+pub fn run(ahead: usize, idle_first: bool) {
     let context = zmq::Context::new();
     let (socket, endpoint) = listening(&context, zmq::ROUTER);
     ready(&[endpoint]);
-    let mut broker =
-        Bare { socket, ahead, services: vec![], names: HashMap::new(), workers: HashMap::new() };
+    let mut broker = Bare {
+        socket,
+        ahead,
+        idle_first,
+        services: vec![],
+        names: HashMap::new(),
+        workers: HashMap::new(),
+    };
     let mut flags = 0;
     loop {
         // It reads until there is nothing more, then waits.
@@ -87,10 +94,11 @@ pub fn run(ahead: usize) {
 struct Bare {
     socket: zmq::Socket,
     ahead: usize,
+    idle_first: bool,
     services: Vec<Service>,
     names: HashMap<Vec<u8>, usize>,
-    /// By identity: the service.
-    workers: HashMap<Vec<u8>, usize>,
+    /// By identity: the service, and how many requests it has.
+    workers: HashMap<Vec<u8>, (usize, usize)>,
 }
 
 impl Bare {
@@ -102,7 +110,7 @@ impl Bare {
                 let name = self.frame();
                 let body = self.rest(name.get_more());
                 let service = self.service(&name);
-                if let Some(worker) = self.services[service].free.pop_front() {
+                if let Some(worker) = self.take_free(service) {
                     self.dispatch(worker, (identity, body));
                 } else {
                     self.services[service].waiting.push_back((identity, body));
@@ -112,16 +120,24 @@ impl Bare {
                 let client = self.frame();
                 let empty = self.frame();
                 let body = self.rest(empty.get_more());
-                let service = self.workers[&*identity];
+                let (service, _) = self.workers[&*identity];
                 self.answer(client, service, body);
-                self.free(identity, service);
+                match self.services[service].waiting.pop_front() {
+                    Some(request) => self.dispatch(identity, request),
+                    None => self.free(identity),
+                }
             }
             (b"MDPW02", b"\x01") => {
                 let name = self.frame();
                 let service = self.service(&name);
-                self.workers.insert(identity.to_vec(), service);
+                self.workers.insert(identity.to_vec(), (service, self.ahead));
                 for _ in 0..self.ahead {
-                    self.free(Message::from(&identity[..]), service);
+                    self.free(Message::from(&identity[..]));
+                }
+                while !self.services[service].waiting.is_empty() {
+                    let Some(worker) = self.take_free(service) else { break };
+                    let request = self.services[service].waiting.pop_front();
+                    self.dispatch(worker, request.expect("one waits"));
                 }
             }
             (b"MDPW02", b"\x05") => {
@@ -153,15 +169,37 @@ impl Bare {
             return service;
         }
         self.names.insert(name.to_vec(), self.services.len());
-        self.services.push(Service { name: name.to_vec(), ..Service::default() });
+        let free = (0..self.ahead).map(|_| VecDeque::new()).collect();
+        self.services.push(Service { name: name.to_vec(), free, waiting: VecDeque::new() });
         self.services.len() - 1
     }
 
-    fn free(&mut self, worker: Message, service: usize) {
-        match self.services[service].waiting.pop_front() {
-            Some(request) => self.dispatch(worker, request),
-            None => self.services[service].free.push_back(worker),
+    /// The worker that is next.
+    fn take_free(&mut self, service: usize) -> Option<Message> {
+        let free = &mut self.services[service].free;
+        let has = free.iter().position(|those| !those.is_empty())?;
+        let worker = free[has].pop_front()?;
+        if self.idle_first {
+            self.workers.insert(worker.to_vec(), (service, has + 1));
+            if let Some(more) = free.get_mut(has + 1) {
+                more.push_back(Message::from(&worker[..]));
+            }
         }
+        Some(worker)
+    }
+
+    /// A worker has one request less than before, or than it may have.
+    fn free(&mut self, worker: Message) {
+        let (service, has) = self.workers.get_mut(&*worker).expect("it said READY");
+        let free = &mut self.services[*service].free;
+        if !self.idle_first {
+            return free[0].push_back(worker);
+        }
+        if let Some(those) = free.get_mut(*has) {
+            those.retain(|other| **other != *worker);
+        }
+        *has -= 1;
+        free[*has].push_back(worker);
     }
 
     fn dispatch(&self, worker: Message, (client, body): Waiting) {

@@ -20,6 +20,8 @@ pub enum Broker {
     Previous(PathBuf, Vec<String>),
     /// The bare loop of MDP/0.2, which gives each worker so many requests ahead.
     Bare(usize),
+    /// The same, but whoever has fewest requests is next.
+    BareIdleFirst(usize),
     /// The bare loop of MDP/1.0.
     BareV1,
     /// ROUTER and DEALER, joined by libzmq.
@@ -60,6 +62,9 @@ impl Broker {
                 by_ready_line(Command::new(path).args(FLAGS).args(flags))
             }
             Broker::Bare(ahead) => by_ready_line(this_program().args(["bare", &ahead.to_string()])),
+            Broker::BareIdleFirst(ahead) => {
+                by_ready_line(this_program().args(["bare-idle-first", &ahead.to_string()]))
+            }
             Broker::BareV1 => by_ready_line(this_program().arg("bare-v1")),
             Broker::Proxy => by_ready_line(this_program().arg("proxy")),
             Broker::Nats => on_port(NATS, &["-a", "127.0.0.1", "-p"]),

@@ -114,6 +114,8 @@ pub const CLIENT_BARE: &str = "majordomo, Client, bare worker";
 pub const BLOCKING_BARE: &str = "majordomo, BlockingClient, bare worker";
 /// The bare loops.
 pub const BARE: &str = "bare loop";
+/// The same, which gives a worker nothing ahead while another one has less to do.
+pub const BARE_IDLE_FIRST: &str = "bare loop, idle first";
 /// libzmq's proxy.
 pub const PROXY: &str = "zmq_proxy";
 /// NATS.
@@ -205,8 +207,12 @@ pub fn rows(args: &Args) -> Vec<Row> {
     ];
     for (sizes, ahead) in ahead {
         let prefetch = vec![format!("--prefetch={ahead}")];
+        if let Some(path) = args.previous.clone() {
+            add(sizes, PREVIOUS, Broker::Previous(path, prefetch.clone()), Speech::V02);
+        }
         add(sizes, MAJORDOMO, Broker::Majordomo(prefetch), Speech::V02);
         add(sizes, BARE, Broker::Bare(ahead), Speech::V02);
+        add(sizes, BARE_IDLE_FIRST, Broker::BareIdleFirst(ahead), Speech::V02);
     }
     rows.retain(|row| row.shape.contains(&args.only));
     rows
