@@ -1,5 +1,7 @@
-//! What is to be sent to peers of MDP/1.0: what one round of the loop has for a peer
-//! leaves together, and what fills a message leaves at once.
+//! What is to be sent to peers: what one round of the loop has for a peer leaves
+//! together. In MDP/1.0 that is one message, and what fills it leaves at once; in the
+//! older versions it is one message after the other, of which libzmq's thread then finds
+//! several at a time.
 
 use foldhash::HashMap;
 use majordomo_protocol::{Batch, Body, ClientAddress, Inexpressible, PeerId, client, worker};
@@ -16,6 +18,10 @@ const BATCH_FRAMES_MAX: usize = 256;
 /// A message is not added to beyond so many records: its peer is to work on them while
 /// the next are made.
 const BATCH_RECORDS_MAX: usize = 128;
+/// With so many records they are sent before more is read.
+const RECORDS_MAX: usize = 10_000;
+/// With so many messages of the older versions they are sent before more is read.
+const SINGLES_MAX: usize = 128;
 /// How many lists of task ids are kept for the next messages.
 const SPARE_MAX: usize = 1_000;
 
@@ -42,14 +48,33 @@ pub(crate) struct Contents {
     pub(crate) tasks: Vec<ClientAddress>,
 }
 
-/// Messages that are being filled, by peer.
+/// Messages of the older versions that are ready to be sent to a peer, in order.
+pub(crate) struct Bundle {
+    pub(crate) peer: PeerId,
+    pub(crate) recipient: Recipient,
+    pub(crate) messages: Vec<Single>,
+}
+
+/// A message of MDP/0.1 or MDP/0.2. To a client it is one answer.
+pub(crate) struct Single {
+    pub(crate) frames: Vec<Frame>,
+    /// The task id of a PARTIAL to a client, of a REQUEST to a worker.
+    pub(crate) task: Option<ClientAddress>,
+}
+
+/// Messages that are being filled, or wait for the end of the round, by peer.
 #[derive(Default)]
 pub(crate) struct Outbox {
     messages: HashMap<(PeerId, Recipient), Contents>,
+    /// Of the older versions.
+    singles: HashMap<(PeerId, Recipient), Vec<Single>>,
     /// Records in all messages, since they were last taken out.
     records: usize,
+    /// How many messages of the older versions there are.
+    single_count: usize,
     /// The lists of messages that were sent, empty: no message needs a new one.
     spare: Vec<Vec<ClientAddress>>,
+    spare_singles: Vec<Vec<Single>>,
 }
 
 impl Outbox {
@@ -84,6 +109,14 @@ impl Outbox {
         })
     }
 
+    /// Adds a message of MDP/0.1 or MDP/0.2.
+    pub(crate) fn add_single(&mut self, peer: PeerId, recipient: Recipient, single: Single) {
+        let spare = &mut self.spare_singles;
+        let messages = self.singles.entry((peer, recipient));
+        messages.or_insert_with(|| spare.pop().unwrap_or_default()).push(single);
+        self.single_count += 1;
+    }
+
     fn add(
         &mut self,
         peer: PeerId,
@@ -111,14 +144,17 @@ impl Outbox {
         Ok(taken.map(|contents| Parcel { peer, recipient, contents }))
     }
 
-    /// How many records were added since all was taken out.
-    pub(crate) fn records(&self) -> usize {
-        self.records
+    /// Whether so much was added since all was taken out that it is to be sent before more
+    /// is read.
+    pub(crate) fn is_full(&self) -> bool {
+        self.records >= RECORDS_MAX || self.single_count >= SINGLES_MAX
     }
 
     /// Drops what a worker was to be sent: it is gone, and its requests are given back.
     pub(crate) fn forget_worker(&mut self, peer: &PeerId) {
-        self.messages.remove(&(peer.clone(), Recipient::Worker));
+        let key = (peer.clone(), Recipient::Worker);
+        self.messages.remove(&key);
+        self.singles.remove(&key);
     }
 
     /// Takes out all messages.
@@ -126,6 +162,20 @@ impl Outbox {
         self.records = 0;
         let all = self.messages.drain();
         all.map(|((peer, recipient), contents)| Parcel { peer, recipient, contents }).collect()
+    }
+
+    /// Takes out all messages of the older versions.
+    pub(crate) fn take_singles(&mut self) -> Vec<Bundle> {
+        self.single_count = 0;
+        let all = self.singles.drain();
+        all.map(|((peer, recipient), messages)| Bundle { peer, recipient, messages }).collect()
+    }
+
+    /// Takes back the list of messages that were sent.
+    pub(crate) fn reuse_singles(&mut self, messages: Vec<Single>) {
+        if self.spare_singles.len() < SPARE_MAX {
+            self.spare_singles.push(messages);
+        }
     }
 
     /// Takes back the list of a message that was sent.
@@ -164,6 +214,6 @@ mod tests {
         let rest = outbox.take_all();
         records.extend(rest.iter().map(|parcel| parcel.contents.batch.records()));
         assert_eq!(records, [128, 128, 44]);
-        assert!(outbox.take_all().is_empty() && outbox.records() == 0);
+        assert!(outbox.take_all().is_empty() && !outbox.is_full());
     }
 }

@@ -24,7 +24,7 @@ use crate::frame::Frame;
 use crate::hearing::event;
 use crate::ipc_file::{self, IpcFile};
 use crate::journal::Journal;
-use crate::outbox::{Contents, Outbox, Parcel, Recipient, task_of};
+use crate::outbox::{Bundle, Contents, Outbox, Parcel, Recipient, Single, task_of};
 use crate::router::{Received, Refused, Router};
 use crate::security::{Credentials, Mechanism};
 use crate::stats::Counters;
@@ -33,9 +33,6 @@ use crate::trace;
 pub use crate::ipc_file::PrepareError;
 pub use crate::security::SecurityError;
 pub use crate::stop::StopHandle;
-
-/// With so many records in the outbox they are sent before more is read.
-const RECORDS_MAX: usize = 10_000;
 
 /// A broker that listens, and serves when [`Server::run`] is called.
 pub struct Server {
@@ -322,7 +319,7 @@ impl Server {
                             }
                         }
                         // One message may hold millions of records.
-                        if self.outbox.records() >= RECORDS_MAX {
+                        if self.outbox.is_full() {
                             self.send_outbox(now)?;
                         }
                     }
@@ -344,8 +341,8 @@ impl Server {
         self.handle(identity, Event::Invalid { peer: peer.clone(), fault }, now)
     }
 
-    /// Tells the engine what happened, and does at once what it wants done: it must know
-    /// that a part of a reply could not be sent before it hears of the next one.
+    /// Tells the engine what happened, and does at once what it wants done: the list of that
+    /// stays short, however much is in a message.
     fn handle(
         &mut self,
         identity: Identity,
@@ -356,8 +353,8 @@ impl Server {
         self.act(now)
     }
 
-    /// Does all that the engine wants done. What is for peers of MDP/1.0 is in the outbox
-    /// then, but for what filled a message.
+    /// Does all that the engine wants done. What is for peers is in the outbox then, but for
+    /// what filled a message.
     fn act(&mut self, now: Instant) -> Result<(), ServerError> {
         while let Some(action) = self.engine.poll_action() {
             match action {
@@ -383,11 +380,15 @@ impl Server {
     fn send_outbox(&mut self, now: Instant) -> Result<(), ServerError> {
         loop {
             let parcels = self.outbox.take_all();
-            if parcels.is_empty() {
+            let bundles = self.outbox.take_singles();
+            if parcels.is_empty() && bundles.is_empty() {
                 return Ok(());
             }
             for parcel in parcels {
                 self.send_parcel(parcel, now)?;
+            }
+            for bundle in bundles {
+                self.send_bundle(bundle, now)?;
             }
             self.act(now)?;
         }
@@ -408,11 +409,8 @@ impl Server {
         let envelope = envelope.map_or_else(Vec::new, |envelope| envelope.into_frames());
         match command.encode(version, envelope) {
             Ok(frames) => {
-                if self.send(&peer, frames)?.is_err() {
-                    let parts = Vec::from_iter(part_of);
-                    let unsent = Event::ClientUnreachable { client: peer, answers: 1, parts };
-                    self.engine.handle(unsent, now);
-                }
+                let single = Single { frames, task: part_of };
+                self.outbox.add_single(peer, Recipient::Client, single);
             }
             Err(error) => inexpressible(error),
         }
@@ -437,13 +435,11 @@ impl Server {
             let added = self.outbox.add_for_worker(worker, command);
             return self.send_full(added, now);
         }
-        let request = task_of(&command);
+        let task = task_of(&command);
         match command.encode(version) {
             Ok(frames) => {
-                if self.send(&worker, frames)?.is_err() {
-                    let requests = Vec::from_iter(request);
-                    self.engine.handle(Event::WorkerUnreachable { worker, requests }, now);
-                }
+                let single = Single { frames, task };
+                self.outbox.add_single(worker, Recipient::Worker, single);
             }
             // MDP/0.1 and MDP/0.2 have no CANCEL: the engine knows.
             Err(error) => inexpressible(error),
@@ -473,11 +469,28 @@ impl Server {
             self.outbox.reuse(tasks);
             return Ok(());
         }
-        let unsent = match recipient {
-            Recipient::Client => Event::ClientUnreachable { client: peer, answers, parts: tasks },
-            Recipient::Worker => Event::WorkerUnreachable { worker: peer, requests: tasks },
-        };
-        self.engine.handle(unsent, now);
+        self.engine.handle(unreachable(peer, recipient, answers, tasks), now);
+        Ok(())
+    }
+
+    /// Sends messages until one cannot be sent. Those behind it are not tried: a part of a
+    /// reply must not follow one that was lost.
+    fn send_bundle(&mut self, bundle: Bundle, now: Instant) -> Result<(), ServerError> {
+        let Bundle { peer, recipient, mut messages } = bundle;
+        let mut unsent = messages.drain(..);
+        while let Some(Single { frames, task }) = unsent.next() {
+            trace::sent(&peer, &frames);
+            if self.router.send(&peer, frames)?.is_ok() {
+                continue;
+            }
+            let answers = 1 + unsent.len() as u64;
+            let tasks = [task].into_iter().chain(unsent.map(|message| message.task));
+            let tasks = tasks.flatten().collect();
+            self.engine.handle(unreachable(peer, recipient, answers, tasks), now);
+            return Ok(());
+        }
+        drop(unsent);
+        self.outbox.reuse_singles(messages);
         Ok(())
     }
 
@@ -495,6 +508,19 @@ impl Server {
 enum Progress {
     Serving,
     Stopped,
+}
+
+/// What could not be sent to a peer: so many answers, and what had these task ids.
+fn unreachable(
+    peer: PeerId,
+    recipient: Recipient,
+    answers: u64,
+    tasks: Vec<ClientAddress>,
+) -> Event<Body<Frame>> {
+    match recipient {
+        Recipient::Client => Event::ClientUnreachable { client: peer, answers, parts: tasks },
+        Recipient::Worker => Event::WorkerUnreachable { worker: peer, requests: tasks },
+    }
 }
 
 /// The engine asks for nothing that a version cannot say; a broker that serves

@@ -111,9 +111,18 @@ impl Worker {
         }
     }
 
-    /// Answers the next request in parts, so many commands in a message, and waits until
-    /// the broker has seen them all.
-    fn answer_in_parts(mut self, commands_per_message: usize) {
+    /// Answers the next request in parts, each in a message of its own, is told that nobody
+    /// wants them, and waits until the broker has seen them all.
+    fn answer_in_parts(mut self) {
+        let client = self.say_parts(1);
+        // Long before the last part it was told that nobody wants them.
+        let cancel = self.command();
+        assert_eq!(cancel, worker::FromBroker::Cancel { client });
+        self.drain();
+    }
+
+    /// Answers the next request in parts, so many commands in a message.
+    fn say_parts(&mut self, commands_per_message: usize) -> ClientAddress {
         let (client, _) = self.request();
         let partial = |part| {
             let (client, body) = (client.clone(), body(part));
@@ -124,9 +133,11 @@ impl Worker {
         for message in commands.chunks(commands_per_message) {
             self.say(message.to_vec());
         }
-        // Long before the last part it was told that nobody wants them.
-        let cancel = self.command();
-        assert_eq!(cancel, worker::FromBroker::Cancel { client });
+        client
+    }
+
+    /// When this is over, the broker has seen all that it said.
+    fn drain(mut self) {
         self.say([worker::ToBroker::Drain]);
         let end = self.command();
         assert!(matches!(end, worker::FromBroker::Disconnect { .. }), "{end:?}");
@@ -141,6 +152,12 @@ fn messages(client: &zmq::Socket) -> Vec<Vec<Vec<u8>>> {
 fn commands_of(message: Vec<Vec<u8>>) -> Vec<client::FromBroker<Body<Vec<u8>>>> {
     let commands = client::Commands::new(Frames::new(message)).expect("1.0");
     commands.map(|command| command.expect("valid")).collect()
+}
+
+/// All that has come to a client of MDP/0.2.
+fn replies_of_0_2(client: &zmq::Socket) -> Vec<client::FromBroker<Body<Vec<u8>>>> {
+    let read = |message| client::FromBroker::decode(Version::V0_2, Frames::new(message));
+    messages(client).into_iter().map(|message| read(message).expect("0.2")).collect()
 }
 
 /// Checks that these are parts without a gap, from the first one on.
@@ -160,7 +177,7 @@ fn a_client_of_1_0_that_lost_a_part_gets_no_final_and_is_told_when_it_asks_again
     let broker = start(&context);
     let (worker, client) = (Worker::register(&context, "parts"), connect(&context));
     ask(&client, [request(id(1), "parts")]);
-    worker.answer_in_parts(1);
+    worker.answer_in_parts();
     check_parts(messages(&client).into_iter().flat_map(commands_of).collect());
     ask(&client, [request(id(1), "parts")]);
     let text = "a part of the reply could not be sent".to_owned();
@@ -184,16 +201,30 @@ fn a_client_of_0_2_that_lost_a_part_gets_nothing_more_of_that_reply() {
     let broker = start(&context);
     let (worker, client) = (Worker::register(&context, "parts"), connect(&context));
     client.send_multipart([&b"MDPC02"[..], b"\x01", b"parts", b"x"], 0).expect("sent");
-    // Even if the end of the reply is there before a part of it has been sent.
-    worker.answer_in_parts(PARTS + 1);
-    let read = |message| client::FromBroker::decode(Version::V0_2, Frames::new(message));
-    check_parts(messages(&client).into_iter().map(|message| read(message).expect("0.2")).collect());
+    worker.answer_in_parts();
+    check_parts(replies_of_0_2(&client));
     client.send_multipart([&b"MDPC02"[..], b"\x01", b"mmi.service", b"parts"], 0).expect("sent");
     let answer = client.recv_multipart(0).expect("an answer");
     assert_eq!(answer, [&b"MDPC02"[..], b"\x03", b"mmi.service", b"404"]);
     let counters = broker.stop().expect("stopped");
     assert_eq!(counters.requests_dropped_partial_unsent, 1);
     assert_eq!((counters.replies_unsent, counters.replies_unwanted), (1, 1));
+}
+
+#[test]
+fn a_client_of_0_2_gets_no_part_behind_a_lost_one_that_waited_with_it() {
+    let context = zmq::Context::new();
+    let broker = start(&context);
+    let (mut worker, client) = (Worker::register(&context, "parts"), connect(&context));
+    client.send_multipart([&b"MDPC02"[..], b"\x01", b"parts", b"x"], 0).expect("sent");
+    // The end of the reply is there before any part of it has been sent.
+    worker.say_parts(PARTS + 1);
+    worker.drain();
+    let replies = replies_of_0_2(&client);
+    let (came, all) = (replies.len() as u64, PARTS as u64 + 1);
+    check_parts(replies);
+    let counters = broker.stop().expect("stopped");
+    assert_eq!((counters.requests_answered, counters.replies_unsent), (1, all - came));
 }
 
 #[test]

@@ -539,7 +539,7 @@ pub static KEYS: &[Key] = &[
             at_most: None,
             field: |config| &mut config.drain_max,
         },
-        about: "Messages read in a row before batches of MDP/1.0 are sent and the time is looked at.",
+        about: "Messages read in a row before answers are sent and the time is looked at.",
         reason: "Fewer shorten the wait of the first under load; more take less work in all.",
     },
     Key {
