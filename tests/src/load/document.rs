@@ -51,15 +51,15 @@ fn table(figures: &Figures, rows: &[&Row]) -> String {
 
 /// What became of the goals.
 pub fn goals(outcomes: &[Outcome]) -> String {
-    let mut lines = vec![["", "", "found", "goal", ""].map(str::to_owned).to_vec()];
+    let mut lines = vec![["", "", "found", "a bare loop", "goal", ""].map(str::to_owned).to_vec()];
     for outcome in outcomes {
         let met = match outcome.met {
             Some(true) => "met",
             Some(false) => "missed",
             None => "not measured",
         };
-        let Outcome { shape, what, found, wanted, .. } = outcome;
-        lines.push([*shape, what, found, wanted, met].map(str::to_owned).to_vec());
+        let Outcome { shape, what, found, bare, wanted, .. } = outcome;
+        lines.push([*shape, what, found, bare, wanted, met].map(str::to_owned).to_vec());
     }
     aligned(&lines, 2)
 }

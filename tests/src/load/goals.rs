@@ -49,6 +49,9 @@ pub struct Outcome {
     pub what: String,
     /// The figure found; empty when a row is missing.
     pub found: String,
+    /// What the bare loop has in its place: about the best that a broker on libzmq can do.
+    /// Empty where there is no such row.
+    pub bare: String,
     /// What it should be.
     pub wanted: String,
 }
@@ -107,6 +110,21 @@ pub fn outcomes(figures: &Figures) -> Vec<Outcome> {
 }
 
 impl Goal {
+    /// The same, about bare loops.
+    fn bare(self) -> Option<Self> {
+        let bare = |subject| match subject {
+            MAJORDOMO | MAJORDOMO_V10 => Some(BARE),
+            _ => None,
+        };
+        let (Against::Times((other_shape, other)), (shape, subject)) = (self.against, self.row)
+        else {
+            return None;
+        };
+        let against = Against::Times((other_shape, bare(other).unwrap_or(other)));
+        let subject = if other == BARE { BARE_IDLE_FIRST } else { bare(subject)? };
+        Some(Goal { row: (shape, subject), against, ..self })
+    }
+
     fn found(&self, figures: &Figures) -> Option<f64> {
         match self.against {
             Against::Times(other) => figures.ratio(self.row, other, self.kind),
@@ -135,7 +153,9 @@ impl Goal {
             Against::Number => String::new(),
         };
         let what = format!("{}: {subject}{other}", title(self.kind));
-        Outcome { met, shape, what, found: found.map(rounded).unwrap_or_default(), wanted }
+        let bare = self.bare().and_then(|goal| goal.found(figures));
+        let [found, bare] = [found, bare].map(|found| found.map(rounded).unwrap_or_default());
+        Outcome { met, shape, what, found, bare, wanted }
     }
 }
 
@@ -153,6 +173,25 @@ mod tests {
         assert_eq!(outcomes[0].met, Some(false));
         assert_eq!((outcomes[1].met, outcomes[1].found.as_str()), (Some(true), "0.96"));
         assert!(outcomes[2..].iter().all(|outcome| outcome.met.is_none()));
+    }
+
+    #[test]
+    fn the_bare_loop_shows_what_can_be_had() {
+        let mut figures = Figures::default();
+        let rows = [(MAJORDOMO_V10, 50.0), (BARE, 150.0), (PROXY, 100.0)];
+        for (subject, per_second) in rows {
+            figures.add(BATCH_64, subject, &[(PER_SECOND, per_second)]);
+        }
+        for (shape, ours, bare) in [(CROWD_10, 10.0, 8.0), (CROWD_10000, 13.0, 12.0)] {
+            figures.add(shape, MAJORDOMO, &[(CPU_US, ours)]);
+            figures.add(shape, BARE, &[(CPU_US, bare)]);
+        }
+        figures.add(DEEP_64_BY_4, BARE, &[(PER_SECOND, 100.0)]);
+        figures.add(DEEP_64_BY_4, BARE_IDLE_FIRST, &[(PER_SECOND, 80.0)]);
+        let all = outcomes(&figures);
+        let shown = all.iter().map(|it| (it.found.as_str(), it.bare.as_str()));
+        let shown: Vec<_> = shown.filter(|(_, bare)| !bare.is_empty()).collect();
+        assert_eq!(shown, [("", "0.80"), ("0.50", "1.50"), ("1.30", "1.50")]);
     }
 
     #[test]
