@@ -1,9 +1,9 @@
 //! The rights file: who may connect, by key or password, and what each may do.
 //!
 //! docs/security.md has the format. A file is read as a whole or not at all. Each key and
-//! each password gets a number, its identity, and keeps it as long as it stands in the
-//! file; one that was removed and comes back gets another. So a connection that was made
-//! with a key since removed stays unknown, whatever the file says of its name.
+//! each password gets a number, its identity, which never stands for another. So a
+//! connection that was made with a key since removed is unknown, whatever the file says of
+//! its name, and known again when that very key is back: whoever made it has shown that key.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -25,6 +25,10 @@ use crate::engine::{Grant, Identity, Limits, Rights, ServiceSet};
 /// The most bytes that PLAIN can carry of a user or a password.
 const PLAIN_BYTES_MAX: usize = 255;
 
+/// So many keys and passwords that were removed keep their numbers. Of more the oldest are
+/// forgotten: what comes back of these gets a new number.
+const REMOVED_MAX: usize = 10_000;
+
 /// What the rights file said when it was last read without a fault.
 #[derive(Debug)]
 pub(crate) struct RightsFile {
@@ -36,6 +40,8 @@ pub(crate) struct RightsFile {
     limits: Limits,
     /// Who is who.
     identities: HashMap<Credential, Identity>,
+    /// Who was somebody once, and may be again.
+    removed: HashMap<Credential, Identity>,
     /// The highest number given to an identity.
     numbers: u32,
     rights: Arc<Rights>,
@@ -97,6 +103,7 @@ impl RightsFile {
             looked: None,
             limits,
             identities: HashMap::new(),
+            removed: HashMap::new(),
             numbers: 0,
             rights: Arc::default(),
         };
@@ -115,8 +122,9 @@ impl RightsFile {
         for (grant, credentials) in entries {
             let grant = Arc::new(grant);
             for credential in credentials {
-                let known = self.identities.get(&credential).copied();
-                let identity = known.unwrap_or_else(|| {
+                let known = self.identities.get(&credential);
+                let known = known.or_else(|| self.removed.get(&credential));
+                let identity = known.copied().unwrap_or_else(|| {
                     self.numbers = self.numbers.saturating_add(1);
                     Identity::new(self.numbers)
                 });
@@ -124,9 +132,20 @@ impl RightsFile {
                 identities.insert(credential, identity);
             }
         }
-        self.identities = identities;
+        self.removed.extend(std::mem::replace(&mut self.identities, identities));
+        self.removed.retain(|credential, _| !self.identities.contains_key(credential));
+        self.forget_removed(REMOVED_MAX);
         self.rights = Arc::new(Rights::new(grants, self.limits));
         Ok(())
+    }
+
+    /// Forgets the oldest of those that were removed, above `max`.
+    fn forget_removed(&mut self, max: usize) {
+        let too_many = self.removed.len().saturating_sub(max);
+        let mut numbers: Vec<_> = self.removed.values().copied().collect();
+        numbers.sort_unstable();
+        let oldest = numbers.get(too_many).copied().unwrap_or(Identity::UNKNOWN);
+        self.removed.retain(|_, identity| *identity >= oldest);
     }
 
     /// Whether the file is another one than that which was read last, and was the same when
@@ -407,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_keeps_its_number_and_one_that_comes_back_gets_another() {
+    fn a_key_keeps_its_number_when_it_is_removed_and_comes_back() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("rights.toml");
         let entry = |name: &str, key: &str| {
@@ -436,7 +455,47 @@ mod tests {
         private(&path, &(entry("b", KEY_B) + &entry("a", KEY_A)));
         file.read_again().unwrap();
         assert_eq!(show(&file, KEY_A), Ok(a));
-        assert!(show(&file, KEY_B).is_ok_and(|again| again != b && again != a));
+        assert_eq!(show(&file, KEY_B), Ok(b));
+
+        // Another key of the same name is somebody else.
+        private(&path, &entry("a", KEY_B));
+        file.read_again().unwrap();
+        assert!(!file.rights().knows(a) && file.rights().knows(b));
+
+        // What is forgotten is new when it comes back, and no number is given twice.
+        file.forget_removed(0);
+        private(&path, &(entry("b", KEY_B) + &entry("a", KEY_A)));
+        file.read_again().unwrap();
+        assert_eq!(show(&file, KEY_B), Ok(b));
+        assert!(show(&file, KEY_A).is_ok_and(|again| again != a && again != b));
+    }
+
+    #[test]
+    fn of_what_was_removed_the_oldest_is_forgotten_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rights.toml");
+        let with = |passwords: &[&str]| {
+            let entry = |word: &&str| format!("[[peer]]\nname = {word:?}\npassword = {word:?}\n");
+            private(&path, &passwords.iter().map(entry).collect::<String>());
+        };
+        let number = |file: &RightsFile, word: &str| {
+            let proof = Proof::Password { user: word.into(), password: word.into() };
+            file.identity(&proof).unwrap().number()
+        };
+        with(&["one", "two", "three"]);
+        let mut file = RightsFile::read(&path, Limits::default()).unwrap();
+        let numbers = ["one", "two", "three"].map(|word| number(&file, word));
+        assert_eq!(numbers, [1, 2, 3]);
+        with(&[]);
+        file.read_again().unwrap();
+        assert_eq!(file.removed.len(), 3);
+        file.forget_removed(3);
+        assert_eq!(file.removed.len(), 3);
+        file.forget_removed(2);
+        with(&["one", "two", "three"]);
+        file.read_again().unwrap();
+        assert_eq!(["one", "two", "three"].map(|word| number(&file, word)), [4, 2, 3]);
+        assert!(file.removed.is_empty());
     }
 
     #[test]
