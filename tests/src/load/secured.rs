@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use majordomo_client::{Client, KeyPair, PublicKey, SecretKey, Security};
 use tempfile::TempDir;
 use zmq::{CurveKeyPair, DONTWAIT};
 
@@ -16,7 +17,7 @@ use super::figures::Figures;
 use super::peer::{CLIENTS, PATIENCE, WORKERS, WorkerLink, dealer_with, now_ns};
 use super::plan::{SERVICE, services};
 use super::{mdp02, mdp10};
-use crate::limit::let_pass;
+use crate::limit::{let_pass, until};
 
 /// One in flight.
 pub const ONE: &str = "mechanisms: 1 client, 1 in flight, 1 worker";
@@ -127,6 +128,14 @@ impl Keys {
                 .and_then(|()| socket.set_curve_secretkey(&self.peer.secret_key)),
         })
     }
+
+    fn security(&self) -> Security {
+        let own = KeyPair {
+            public_key: PublicKey::new(self.peer.public_key),
+            secret_key: SecretKey::new(self.peer.secret_key),
+        };
+        Security::curve(PublicKey::new(self.broker.public_key), own)
+    }
 }
 
 /// Measures a round.
@@ -222,14 +231,23 @@ struct Beating {
 impl Beating {
     fn register(keys: &Keys, broker: &Running, count: usize) -> Self {
         let contexts = [zmq::Context::new(), zmq::Context::new()];
+        let services = services(count);
         let sides = contexts.iter().cycle();
-        let sockets = sides.zip(services(count)).map(|(side, service)| {
+        let sockets = sides.zip(&services).map(|(side, service)| {
             let socket = keys.dealer(side, &broker.workers, Mechanism::Curve);
             let ready = [b"MDPW02", &b"\x01"[..], service.as_bytes()];
             socket.send_multipart(ready, 0).expect("READY");
             socket
         });
-        Beating { sockets: sockets.collect(), begin: now_ns(), sent: 0, _contexts: contexts }
+        let sockets = sockets.collect();
+        // Their handshakes are not what is measured.
+        let client = Client::builder().broker(&broker.clients).security(keys.security()).build();
+        let client = client.expect("a client");
+        for service in services {
+            let is_there = || client.lookup(&service).is_ok_and(|found| found).then_some(());
+            until(&format!("{service} is registered"), is_there);
+        }
+        Beating { sockets, begin: now_ns(), sent: 0, _contexts: contexts }
     }
 }
 
