@@ -108,20 +108,20 @@ fn peer(value: &Value) -> Option<Peer<'_>> {
 
 /// The identities of all that it may show.
 fn known(roster: &Roster, peer: &Peer<'_>) -> Vec<Identity> {
-    let shows = |password: &str| {
+    let shows = |password: &[u8]| {
         let (user, password) = (peer.name.into(), Password::new(password));
         roster.identity(&Proof::Password { user, password })
     };
     let keys = peer.keys.iter().map(|key| key.parse().expect("a key"));
     let mut identities: Vec<Identity> =
         keys.map(|key| roster.identity(&Proof::Key(key)).expect("it has this key")).collect();
-    match peer.password {
+    match peer.password.map(str::as_bytes) {
         Some(password) => {
             identities.push(shows(password).expect("it has this password"));
-            let wrong = [format!("{password}x"), password[..password.len() - 1].to_owned()];
+            let wrong = [[password, b"x"].concat(), password[..password.len() - 1].to_owned()];
             assert!(wrong.iter().all(|wrong| shows(wrong) == Err(Refusal::WrongPassword)));
         }
-        None => assert_eq!(shows("x"), Err(Refusal::UnknownUser)),
+        None => assert_eq!(shows(b"x"), Err(Refusal::UnknownUser)),
     }
     identities
 }
