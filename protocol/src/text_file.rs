@@ -74,7 +74,6 @@ impl fmt::Debug for TextFile {
 }
 
 #[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere files have no mode")]
 fn mode(metadata: &std::fs::Metadata) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
     Some(metadata.mode() & 0o7777)
