@@ -127,7 +127,8 @@ Signals:
   SIGTERM, SIGINT   Stop: take no new request, tell workers with DISCONNECT, give
                     running requests --shutdown-ms, then exit with 0.
                     A second signal stops at once.
-  SIGHUP            Read the rights file again, if endpoints use CURVE or PLAIN.
+  SIGHUP            Read the rights file again, if endpoints use CURVE or PLAIN;
+                    else a line of log.
 
 Exit codes:
   0   stopped as asked

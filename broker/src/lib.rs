@@ -21,7 +21,8 @@
 //! 6. The worker's reply takes the same way back.
 //!
 //! The engine decides and touches nothing; the server touches sockets and decides
-//! nothing. [`config`] has every knob; [`stats`] every counter.
+//! nothing. [`config`] has every knob; [`stats`] every counter; [`security`] says who may
+//! connect.
 
 pub mod args;
 pub mod config;
@@ -37,7 +38,7 @@ pub mod logging;
 mod outbox;
 pub mod per_service;
 mod router;
-mod security;
+pub mod security;
 pub mod server;
 pub mod stats;
 mod stop;

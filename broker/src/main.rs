@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use majordomo_broker::args::{self, Command};
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
 
 fn run(config: &Config) -> anyhow::Result<()> {
     logging::init(config).context("cannot set up logging")?;
+    // One that comes while the files are read for the first time has nothing to say.
+    let hangup = signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default());
+    hangup.context("cannot handle signals")?;
     let mut server = Server::bind(config)?;
     server.stop_handle().stop_on_signals().context("cannot handle signals")?;
     server.reload_on_signal().context("cannot handle signals")?;

@@ -49,6 +49,8 @@ pub struct Server {
     stop: StopHandle,
     /// The other end of `stop`.
     stop_requests: UnixStream,
+    /// A byte for each SIGHUP, if there is no rights file to read again.
+    hangups: Option<UnixStream>,
     drain_max: usize,
     spin: Duration,
     heartbeat_interval: Duration,
@@ -151,6 +153,7 @@ impl Server {
             endpoints,
             stop,
             stop_requests,
+            hangups: None,
             drain_max: config.drain_max(),
             spin: config.spin(),
             heartbeat_interval: config.heartbeat_interval(),
@@ -170,14 +173,22 @@ impl Server {
         self.stop.clone()
     }
 
-    /// Makes SIGHUP read the rights file again, as long as the process lives. Does nothing
-    /// if nobody is authenticated.
+    /// Makes SIGHUP read the rights file again, as long as the process lives. If nobody is
+    /// authenticated, it makes a line of log that says so. Until this is called, and in a
+    /// [`Broker`](crate::Broker), the signal is left to the program.
     ///
     /// # Errors
     ///
     /// When the system has no descriptor left, or refuses to handle the signal.
     pub fn reload_on_signal(&mut self) -> io::Result<()> {
-        self.router.authenticator().map_or(Ok(()), |asked| asked.reload_on_signal())
+        if let Some(authenticator) = self.router.authenticator() {
+            return authenticator.reload_on_signal();
+        }
+        let (hangups, signal) = UnixStream::pair()?;
+        hangups.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(signal_hook::consts::SIGHUP, signal)?;
+        self.hangups = Some(hangups);
+        Ok(())
     }
 
     /// Serves until told to stop, on this thread, and gives the final counters.
@@ -235,6 +246,8 @@ impl Server {
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         let (router, news) = self.router.fds()?;
         let stop = self.stop_requests.as_fd();
+        // Of these two there is one at most.
+        let news = news.or(self.hangups.as_ref().map(AsFd::as_fd));
         let mut items = [router, stop, news.unwrap_or(stop)]
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         match rustix::event::poll(&mut items, left.as_ref()) {
@@ -279,7 +292,10 @@ impl Server {
 
     /// Tells the engine of new rights and of peers that were refused.
     fn read_news(&mut self, now: Instant) -> Result<(), ServerError> {
-        let Some(authenticator) = self.router.authenticator() else { return Ok(()) };
+        let Some(authenticator) = self.router.authenticator() else {
+            self.read_hangups();
+            return Ok(());
+        };
         let (rights, refused) = authenticator.news()?;
         let handshakes = refused - self.handshakes_refused;
         self.handshakes_refused = refused;
@@ -289,6 +305,15 @@ impl Server {
         match rights {
             Some(rights) => self.handle(Identity::OPEN, Event::Rights(rights), now),
             None => Ok(()),
+        }
+    }
+
+    /// A signal that is for the rights file, and there is none.
+    fn read_hangups(&mut self) {
+        let mut bytes = [0; 64];
+        let count = self.hangups.as_mut().and_then(|hangups| hangups.read(&mut bytes).ok());
+        if count.is_some_and(|count| count > 0) {
+            log::warn!("SIGHUP: nothing is read again, since no endpoint uses CURVE or PLAIN");
         }
     }
 

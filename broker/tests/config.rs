@@ -276,13 +276,21 @@ fn both_ends_of_every_range_are_taken_and_what_is_beyond_is_not() {
 
 #[test]
 fn a_wrong_type_is_refused() {
-    let ms = "expected 10 to 3600000 ms";
+    let ms = "expected a whole number, 10 to 3600000 ms";
     for value in ["\"50\"", "50.0", "true", "[50]", "1979-05-27", "{ a = 1 }"] {
         check(
             &format!("\nheartbeat_interval_ms = {value}"),
             &format!("broker.toml:2: heartbeat_interval_ms = {value}: {ms}"),
         );
     }
+    check(
+        "prefetch = 1.5",
+        "broker.toml:1: prefetch = 1.5: expected a whole number, 1 to 64 requests",
+    );
+    check(
+        "[service.echo]\nprefetch = \"4\"",
+        "broker.toml:2: prefetch = \"4\": expected a whole number, 1 to 64 requests",
+    );
     check("trace = 1", "broker.toml:1: trace = 1: expected true or false");
     check("log_format = true", "broker.toml:1: log_format = true: expected text or json");
     let list = "expected a list of endpoints, one or more, none twice";
@@ -459,11 +467,10 @@ fn flags_override_the_environment_which_overrides_the_file() {
 
 #[test]
 fn values_outside_a_file_are_checked_as_those_in_it() {
-    let ms = "expected 10 to 3600000 ms";
-    for bad in ["5", "-5", "fast", "", "1e3", "99999999999999999999"] {
-        let shown = match bad.parse::<i64>() {
-            Ok(number) => number.to_string(),
-            Err(_) => format!("\"{bad}\""),
+    for bad in ["5", "-5", "fast", "", "1e3", "1.5", "99999999999999999999"] {
+        let (shown, ms) = match bad.parse::<i64>() {
+            Ok(number) => (number.to_string(), "expected 10 to 3600000 ms"),
+            Err(_) => (format!("\"{bad}\""), "expected a whole number, 10 to 3600000 ms"),
         };
         check_process(
             &[],
@@ -499,7 +506,7 @@ fn a_variable_that_is_not_utf_8_is_refused() {
     let value = std::ffi::OsString::from_vec(vec![b'5', 0xff]);
     let environment = [("MAJORDOMO_BROKER_IO_THREADS", value)];
     let error = args::parse(["majordomo-broker"], environment).expect_err("no number");
-    assert!(error.to_string().contains("expected 1 to 64 threads"), "{error}");
+    assert!(error.to_string().contains("expected a whole number, 1 to 64 threads"), "{error}");
 }
 
 #[test]

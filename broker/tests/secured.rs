@@ -73,6 +73,25 @@ fn a_broker_in_a_program_authenticates_and_can_be_started_again() {
     }
 }
 
+/// The program may have other plans for them.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_broker_in_a_program_leaves_its_signals_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (secured, _) = config(directory.path(), "");
+    let open = Config::builder().bind("inproc://signals").build().unwrap();
+    for config in [open, secured] {
+        let broker = Broker::start(&config).unwrap();
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+            assert_eq!(caught >> (signal - 1) & 1, 0, "signal {signal} of {caught:x}");
+        }
+        broker.stop().unwrap();
+    }
+}
+
 #[test]
 fn one_context_has_one_broker_that_authenticates() {
     let directory = tempfile::tempdir().unwrap();

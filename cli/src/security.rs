@@ -4,19 +4,13 @@
 //! in a file or in the environment.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
-use majordomo_protocol::{KeyPair, PublicKey, Security};
+use majordomo_protocol::{KeyPair, PublicKey, Security, TextFile};
 
 use crate::args::UsageError;
-
-/// Group may read, nobody else may do anything: what a file with a password may allow.
-const MODE_FORBIDDEN: u32 = 0o037;
 
 /// A password has up to 255 bytes, and perhaps an end of line.
 const FILE_BYTES_MAX: u64 = 4096;
@@ -111,15 +105,11 @@ fn public_key(text: &OsString) -> anyhow::Result<PublicKey> {
 
 fn password(path: &Path) -> anyhow::Result<String> {
     let unreadable = || format!("password file {}: cannot be read", path.display());
-    let file = File::open(path).with_context(unreadable)?;
-    // Of the open file, so that it cannot be exchanged in between.
-    let mode = file.metadata().with_context(unreadable)?.mode() & 0o7777;
-    if mode & MODE_FORBIDDEN != 0 {
+    let file = TextFile::read(path, FILE_BYTES_MAX).with_context(unreadable)?;
+    if let Some(mode) = file.mode_if_open() {
         bail!("password file {}: its mode is {mode:04o}: chmod 600 it", path.display());
     }
-    let mut text = String::new();
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).with_context(unreadable)?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(file.as_str().trim_end_matches(['\r', '\n']).to_owned())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::dialog::{Delivery, Dialog, Reply, Settings};
 use crate::error::{Error, Violation};
 use crate::io::{self, Io};
 use crate::mmi;
-use crate::security::Credentials;
+use crate::security::{self, Credentials};
 
 /// A client whose calls block until there is a reply or an error.
 ///
@@ -321,7 +321,7 @@ impl BlockingClientBuilder {
     ///
     /// [`Error::Setting`], [`Error::Endpoint`] and [`Error::CurveMissing`].
     pub fn build(self) -> Result<BlockingClient, Error> {
-        if !self.credentials.are_possible() {
+        if !security::is_possible(&self.credentials) {
             return Err(Error::CurveMissing);
         }
         let dialog = Dialog::new(self.settings, fastrand::u64(..))?;

@@ -6,7 +6,7 @@ use majordomo_protocol::Security;
 
 use crate::call_error::CallError;
 use crate::client::Client;
-use crate::security::Credentials;
+use crate::security::{self, Credentials};
 use crate::shared::Settings;
 
 /// What [`Client::submit`] does where as many calls, or bytes, are outstanding as may be.
@@ -191,7 +191,7 @@ impl ClientBuilder {
     /// [`CallError::Setting`], [`CallError::Endpoint`], [`CallError::CurveMissing`] and
     /// [`CallError::Start`].
     pub fn build(self) -> Result<Client, CallError> {
-        if !self.credentials.are_possible() {
+        if !security::is_possible(&self.credentials) {
             return Err(CallError::CurveMissing);
         }
         let context = self.context.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What every decoder, the configuration file and the engine must hold, whatever they
+//! What every decoder, the files that are read and the engine must hold, whatever they
 //! are given.
 //!
 //! A [`Target`] is one plain function of bytes that panics when something does not hold.
@@ -15,6 +15,7 @@ pub mod config;
 pub mod endpoint;
 pub mod engine;
 mod frames;
+pub mod key;
 mod memory;
 pub mod message;
 pub mod metadata;
@@ -22,8 +23,10 @@ pub mod mmi;
 pub mod names;
 pub mod payload;
 mod records;
+pub mod rights;
 mod story;
 pub mod worker;
+pub mod zap;
 
 use std::process::ExitCode;
 
@@ -43,7 +46,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 14] = [
     message::TARGET,
     client::TARGET,
     worker::TARGET,
@@ -54,6 +57,9 @@ pub const TARGETS: [Target; 11] = [
     names::TARGET,
     endpoint::TARGET,
     config::TARGET,
+    zap::TARGET,
+    key::TARGET,
+    rights::TARGET,
     engine::TARGET,
 ];
 

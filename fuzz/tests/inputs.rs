@@ -2,7 +2,8 @@
 //! from those by chance, new ones each time.
 //!
 //! A failure prints the seed and keeps the input in a file. `FUZZ_SEED=17` makes the same
-//! inputs again; `FUZZ_INPUTS=1000000` makes more of them for each target.
+//! inputs again; `FUZZ_INPUTS=1000000` makes more of them for each target, and
+//! `FUZZ_TARGET=names` tries that target alone.
 
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
@@ -31,7 +32,10 @@ fn everything_holds_for_the_corpus_and_what_was_found_before() {
 fn everything_holds_for_inputs_made_by_chance() {
     let seed = number("FUZZ_SEED").unwrap_or_else(|| Rng::new().u64(..));
     println!("FUZZ_SEED={seed}");
-    for target in TARGETS {
+    let only = std::env::var("FUZZ_TARGET").ok();
+    let is_wanted = |target: &Target| only.as_ref().is_none_or(|name| name == target.name);
+    assert!(TARGETS.iter().any(is_wanted), "there is no target {only:?}");
+    for target in TARGETS.into_iter().filter(is_wanted) {
         let corpus: Vec<Vec<u8>> = inputs_of(target).into_iter().map(|(_, data)| data).collect();
         let inputs = number("FUZZ_INPUTS").unwrap_or(match target.name {
             "config" | "engine" => INPUTS_SLOW,

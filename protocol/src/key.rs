@@ -8,6 +8,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use zeroize::Zeroize;
+
 /// The bytes of a CURVE key.
 pub const KEY_BYTES: usize = 32;
 
@@ -64,7 +66,8 @@ impl fmt::Debug for PublicKey {
 }
 
 /// A secret CURVE key. It is printed nowhere: `Debug` hides it, there is no `Display`,
-/// and [`SecretKey::to_z85`] is to be called only where a key file is written.
+/// and [`SecretKey::to_z85`] is to be called only where a key file is written. It is wiped
+/// from memory when this is dropped.
 ///
 /// ```
 /// use majordomo_protocol::SecretKey;
@@ -98,6 +101,12 @@ impl FromStr for SecretKey {
 
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
         decode(text).map(SecretKey)
+    }
+}
+
+impl Drop for SecretKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
@@ -217,12 +226,13 @@ fn decode(text: &str) -> Result<[u8; KEY_BYTES], InvalidKey> {
         return Err(InvalidKey::Length { found });
     }
     let mut bytes = [0; KEY_BYTES];
-    let digits: Vec<char> = text.chars().collect();
-    for (n, (five, four)) in digits.chunks(5).zip(bytes.chunks_exact_mut(4)).enumerate() {
+    // One by one: a list of them would be a copy of what may be a secret.
+    let mut digits = text.chars();
+    let value = |digit: char| DIGITS.iter().position(|known| char::from(*known) == digit);
+    for (n, four) in bytes.chunks_exact_mut(4).enumerate() {
         let wrong = InvalidKey::Digit { position: 5 * n + 1 };
-        let value = |digit: &char| DIGITS.iter().position(|known| char::from(*known) == *digit);
         let mut number: u64 = 0;
-        for digit in five {
+        for digit in digits.by_ref().take(5) {
             number = number * 85 + value(digit).ok_or(wrong)? as u64;
         }
         four.copy_from_slice(&u32::try_from(number).map_err(|_| wrong)?.to_be_bytes());

@@ -18,7 +18,7 @@
 //! The REPLY of MDP/0.1 is a FINAL here: a reply of exactly one message.
 //!
 //! This crate opens no socket, reads no clock, starts no thread and logs nothing. It reads
-//! no file but [key files](Security::curve_files).
+//! no file but [those with secrets](TextFile).
 //! Decoding is total: any list of frames gives a command or a [`DecodeError`] that
 //! names the frame, what was expected there and what was found.
 //!
@@ -71,6 +71,7 @@ pub mod payload;
 mod record;
 mod security;
 mod terms;
+mod text_file;
 pub mod worker;
 
 pub use body::Body;
@@ -88,5 +89,8 @@ pub use names::{
     ServiceName, Version,
 };
 pub use record::Batch;
-pub use security::{HandshakeFailure, InvalidLogin, KeyFileError, KeyPair, Login, Security};
+pub use security::{
+    Credentials, HandshakeFailure, InvalidLogin, KeyFileError, KeyPair, Login, Security,
+};
 pub use terms::{Agreement, Offer, Reason, Task, Terms, code};
+pub use text_file::TextFile;

@@ -1,25 +1,22 @@
 //! How a client or worker shows a broker who it is: what both SDKs take.
 //!
 //! Here for the same reason as [keys](crate::KeyFile): so that the SDKs take the same thing,
-//! and secrets have one type that prints nothing. It is the only part of this crate that
-//! reads files, since a key file must not be read without a look at who else may.
+//! and secrets have one type that prints nothing. Telling a socket is left to who has one.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroize;
+
 use crate::key::{InvalidKeyFile, KeyFile, PublicKey, SecretKey};
+use crate::text_file::TextFile;
 
 /// The longest user and password of PLAIN, in bytes (ZeroMQ RFC 24).
 const LOGIN_BYTES_MAX: usize = 255;
 
 /// A key file has a few lines: what is larger is another file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// Group may read, nobody else may do anything: what a file with a secret may allow.
-#[cfg(unix)]
-const MODE_FORBIDDEN: u32 = 0o037;
 
 /// What a client or worker shows a broker. The endpoint decides which of these it takes.
 ///
@@ -86,6 +83,48 @@ impl Security {
     }
 }
 
+/// What is shown to which broker.
+///
+/// ```
+/// use majordomo_protocol::{Credentials, Security};
+///
+/// let mut credentials = Credentials::default();
+/// credentials.set("tcp://broker:5555", Security::plain("alice", "s3cret")?);
+/// assert!(matches!(credentials.of("tcp://broker:5555"), Security::Plain(_)));
+/// assert!(matches!(credentials.of("tcp://other:5555"), Security::Null));
+/// # Ok::<(), majordomo_protocol::InvalidLogin>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// To those that have nothing of their own.
+    all: Security,
+    own: Vec<(String, Security)>,
+}
+
+impl Credentials {
+    /// Shows this to all brokers that have nothing of their own.
+    pub fn set_all(&mut self, security: Security) {
+        self.all = security;
+    }
+
+    /// Shows this to the broker at `endpoint`. What was said last of a broker counts.
+    pub fn set(&mut self, endpoint: impl Into<String>, security: Security) {
+        self.own.push((endpoint.into(), security));
+    }
+
+    /// What the broker at `endpoint` is shown.
+    pub fn of(&self, endpoint: &str) -> &Security {
+        let mut own = self.own.iter().rev();
+        own.find(|(other, _)| other == endpoint).map_or(&self.all, |(_, security)| security)
+    }
+
+    /// Whether any broker is shown a key, which not every libzmq can do.
+    pub fn need_curve(&self) -> bool {
+        let mut all = self.own.iter().map(|(_, security)| security).chain([&self.all]);
+        all.any(|security| matches!(security, Security::Curve { .. }))
+    }
+}
+
 /// Both halves of a CURVE key.
 #[derive(Clone, Debug)]
 pub struct KeyPair {
@@ -125,7 +164,22 @@ impl PublicKey {
     }
 }
 
-/// A user and a password of PLAIN, 1 to 255 bytes each.
+impl SecretKey {
+    /// Reads the secret key of a key file, which nobody but its owner and their group may be
+    /// able to read. Blocks while it does.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFileError`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, KeyFileError> {
+        let path = path.as_ref();
+        let missing = KeyFileError::Missing { path: path.to_owned(), key: "secret_key" };
+        read(path)?.secret_key.ok_or(missing)
+    }
+}
+
+/// A user and a password of PLAIN, 1 to 255 bytes each. The password is wiped from memory
+/// when this is dropped.
 #[derive(Clone)]
 pub struct Login {
     user: String,
@@ -141,6 +195,12 @@ impl Login {
     /// The secret: for the socket and nowhere else.
     pub fn password(&self) -> &str {
         &self.password
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.password.zeroize();
     }
 }
 
@@ -249,32 +309,15 @@ pub enum KeyFileError {
 
 fn read(path: &Path) -> Result<KeyFile, KeyFileError> {
     let unreadable = |source| KeyFileError::Unreadable { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    // Of the open file, so that it cannot be exchanged in between.
-    let mode = mode(&file).map_err(unreadable)?;
-    let mut text = String::new();
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
+    let file = TextFile::read(path, FILE_BYTES_MAX).map_err(unreadable)?;
     let invalid = |source| KeyFileError::Invalid { path: path.to_owned(), source };
-    let keys = KeyFile::parse(&text).map_err(invalid)?;
-    match mode {
+    let keys = KeyFile::parse(file.as_str()).map_err(invalid)?;
+    match file.mode_if_open() {
         Some(mode) if keys.secret_key.is_some() => {
             Err(KeyFileError::Open { path: path.to_owned(), mode })
         }
         _ => Ok(keys),
     }
-}
-
-/// The mode of a file that others can read or change.
-#[cfg(unix)]
-fn mode(file: &File) -> io::Result<Option<u32>> {
-    use std::os::unix::fs::MetadataExt;
-    let mode = file.metadata()?.mode() & 0o7777;
-    Ok((mode & MODE_FORBIDDEN != 0).then_some(mode))
-}
-
-#[cfg(not(unix))]
-fn mode(_: &File) -> io::Result<Option<u32>> {
-    Ok(None)
 }
 
 #[cfg(test)]
@@ -296,6 +339,77 @@ mod tests {
         }
         let login = Security::plain("alice", &long[1..]).expect("a login");
         assert_eq!(format!("{login:?}"), "Plain(Login { user: \"alice\", .. })");
+    }
+
+    #[test]
+    fn what_was_said_last_of_a_broker_counts() {
+        let mut credentials = Credentials::default();
+        let user = |credentials: &Credentials, endpoint| match credentials.of(endpoint) {
+            Security::Plain(login) => login.user().to_owned(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(user(&credentials, "a"), "Null");
+        for (endpoint, name) in [("a", "first"), ("b", "other"), ("a", "last")] {
+            credentials.set(endpoint, Security::plain(name, "x").expect("a login"));
+        }
+        credentials.set_all(Security::plain("all", "x").expect("a login"));
+        assert_eq!(["a", "b", "c"].map(|at| user(&credentials, at)), ["last", "other", "all"]);
+        assert!(!credentials.need_curve());
+        let key = [1; crate::KEY_BYTES];
+        let own = KeyPair { public_key: PublicKey::new(key), secret_key: SecretKey::new(key) };
+        credentials.set("d", Security::curve(PublicKey::new(key), own));
+        assert!(credentials.need_curve());
+    }
+
+    /// What has nothing to do when it is dropped wipes nothing.
+    #[test]
+    fn secrets_are_wiped_when_they_are_dropped() {
+        assert!(std::mem::needs_drop::<SecretKey>());
+        let mut login = Login { user: "alice".to_owned(), password: "s3cret".to_owned() };
+        login.password.zeroize();
+        assert_eq!(login.password, "");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_secret_key_is_read_from_a_private_file_alone() {
+        use std::fs::{self, Permissions};
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("broker.key");
+        let write = |text: &str, mode| {
+            fs::write(&path, text).expect("written");
+            fs::set_permissions(&path, Permissions::from_mode(mode)).expect("a mode");
+        };
+        let key = "HelloWorld".repeat(4);
+        for (mode, good) in [(0o600, true), (0o640, true), (0o400, true), (0o644, false)] {
+            write(&format!("secret_key = \"{key}\"\n"), mode);
+            let read = SecretKey::read(&path);
+            assert_eq!(read.is_ok(), good, "{mode:o}");
+            let text = read.as_ref().map_or_else(KeyFileError::to_string, |_| String::new());
+            assert!(!format!("{read:?} {text}").contains("Hello"), "{text}");
+            // So that it can be written again.
+            fs::remove_file(&path).expect("removed");
+        }
+        write(&format!("public_key = \"{key}\"\n"), 0o644);
+        assert!(PublicKey::read(&path).is_ok());
+        let refused = |text: &str, mode| {
+            write(text, mode);
+            let error = SecretKey::read(&path).expect_err(text);
+            let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+            format!("{error}{source}").replace(&path.display().to_string(), "FILE")
+        };
+        assert_eq!(refused("", 0o600), "key file FILE: has no line secret_key = \"…\"");
+        assert_eq!(
+            refused("secret_key = \"short\"", 0o600),
+            "key file FILE: line 1: a key has 40 characters, this has 5"
+        );
+        assert_eq!(
+            refused(&format!("secret_key = \"{key}\""), 0o644),
+            "key file FILE: holds a secret key, but its mode is 0644: chmod 600 it, or 640 for \
+             the group of a service"
+        );
     }
 
     #[test]

@@ -165,7 +165,7 @@ fn wrong_flags_are_refused() {
     is_refused(
         &run(["--heartbeat-interval-ms", "soon"]),
         "majordomo-broker: flag --heartbeat-interval-ms: heartbeat_interval_ms = \"soon\": expected \
-         10 to 3600000 ms\n",
+         a whole number, 10 to 3600000 ms\n",
     );
 }
 

@@ -11,6 +11,7 @@ use majordomo_tests::load::broker::Broker;
 use majordomo_tests::load::chart::FILES;
 use majordomo_tests::load::figures::PER_SECOND;
 use majordomo_tests::load::plan::{Row, rows};
+use majordomo_tests::load::secured;
 use majordomo_tests::process::Process;
 use majordomo_tests::spawn;
 
@@ -46,6 +47,15 @@ fn every_subject_answers_every_request() {
         let found = found.unwrap_or_else(|| panic!("{}: {} is missing", row.shape, row.subject));
         let rate = found["medians"][PER_SECOND].as_f64();
         assert!(rate.is_some_and(|rate| rate > 0.0), "{found}");
+    }
+    let by_size = secured::BY_SIZE.iter().map(|(shape, _)| *shape);
+    let mechanisms = by_size
+        .chain([secured::ONE])
+        .flat_map(|shape| secured::MECHANISMS.map(|mechanism| (shape, mechanism.subject())));
+    let half = [(secured::HALF, secured::ALONE), (secured::HALF, secured::AMONG)];
+    for (shape, subject) in mechanisms.chain(half) {
+        let is_row = |row: &&serde_json::Value| row["shape"] == shape && row["subject"] == subject;
+        assert!(measured.iter().any(|row| is_row(&row)), "{shape}: {subject} is missing");
     }
 }
 

@@ -17,7 +17,7 @@
 //! | [`crowd`] | thousands of workers of MDP/0.2 on one thread |
 //! | [`drive`] | one measured window: peers start, warm up, are measured, and end |
 //! | [`plan`] | every row that is measured so |
-//! | [`idle`], [`waiting`], [`beating`], [`large`] | what is measured in another way |
+//! | [`idle`], [`waiting`], [`beating`], [`large`], [`secured`] | what is measured in another way |
 //! | [`figures`] | rows, medians and ratios |
 //! | [`goals`] | what the figures should be |
 //! | [`document`], [`chart`] | tables and charts for docs/performance.md |
@@ -43,5 +43,6 @@ pub mod peer;
 pub mod plain;
 pub mod plan;
 pub mod sdk;
+pub mod secured;
 pub mod stream;
 pub mod waiting;

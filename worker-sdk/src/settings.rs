@@ -10,7 +10,7 @@ use majordomo_protocol::{ENDPOINT_DEFAULT, Endpoint, Metadata, ServiceName, Vers
 use crate::dialog::Timing;
 use crate::error::Error;
 use crate::handler::Service;
-use crate::security::Credentials;
+use crate::security::{self, Credentials};
 
 /// Bytes that a service may say of itself in its READY. With the rest it stays below what a
 /// broker takes by default, 16 KiB.
@@ -59,7 +59,7 @@ impl Settings {
         &self,
         services: &[Service],
     ) -> Result<(Vec<Endpoint>, Vec<ServiceName>), Error> {
-        if !self.credentials.are_possible() {
+        if !security::is_possible(&self.credentials) {
             return Err(Error::CurveMissing);
         }
         let brokers = self.check_brokers()?;

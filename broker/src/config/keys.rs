@@ -183,10 +183,10 @@ impl Key {
         let expected = || format!("expected {}", self.rule());
         match (&self.kind, value) {
             (Kind::Number { range, field, .. }, value) => {
-                *field(config) = number(value, range).ok_or_else(expected)?;
+                *field(config) = self.number_in(value, range)?;
             }
             (Kind::PerService { range, field, .. }, value) => {
-                field(config).set_default(number(value, range).ok_or_else(expected)?);
+                field(config).set_default(self.number_in(value, range)?);
             }
             (Kind::Switch { field }, Value::Boolean(truth)) => *field(config) = *truth,
             (Kind::Text { accepts, field, .. }, Value::String(text)) if accepts(text) => {
@@ -219,9 +219,17 @@ impl Key {
         let Kind::PerService { range, field, .. } = &self.kind else {
             return Err("it holds for all services".to_owned());
         };
-        let value = number(value, range).ok_or_else(|| format!("expected {}", self.rule()))?;
-        field(config).set(services, value);
+        field(config).set(services, self.number_in(value, range)?);
         Ok(())
+    }
+
+    /// The number within `range` that a value is, or what was expected instead.
+    fn number_in(&self, value: &Value, range: &RangeInclusive<u64>) -> Result<u64, String> {
+        let Some(number) = value.as_integer() else {
+            return Err(format!("expected a whole number, {}", self.rule()));
+        };
+        let number = u64::try_from(number).ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("expected {}", self.rule()))
     }
 
     /// What `config` says of some services, and of which.
@@ -251,12 +259,6 @@ impl Key {
 /// A number as TOML has it: all ranges end below the largest there is.
 fn integer(number: u64) -> Value {
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
-/// The number within `range` that a value is.
-fn number(value: &Value, range: &RangeInclusive<u64>) -> Option<u64> {
-    let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
-    number.filter(|number| range.contains(number))
 }
 
 /// A list as TOML has it.

@@ -14,8 +14,8 @@ use majordomo_protocol::ServiceName;
 
 use crate::per_service::{InvalidPattern, ServicePattern};
 
-/// Whose connection it is: the number of one key or password. Numbers are never given
-/// out twice, so one that was withdrawn stays unknown.
+/// Whose connection it is: the number of one key or password, and never of another. One
+/// that was withdrawn is unknown, until the very same is granted something again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity(u32);
 

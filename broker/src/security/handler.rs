@@ -13,7 +13,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::refusals::Refusals;
-use super::rights_file::{Refusal, RightsFile};
+use super::rights_file::RightsFile;
+use super::roster::Refusal;
 use super::zap::Question;
 use super::{News, ZAP_ENDPOINT};
 use crate::journal::TARGET;
@@ -142,9 +143,9 @@ impl Handler {
         let path = self.rights.path().display().to_string();
         match self.rights.read_again() {
             Ok(()) => {
-                let keys = self.rights.len();
+                let keys = self.rights.roster().len();
                 log::info!(target: TARGET, path, keys; "rights read");
-                self.news.put(self.rights.rights());
+                self.news.put(self.rights.roster().rights());
                 self.wake();
             }
             Err(error) => {
@@ -157,7 +158,7 @@ impl Handler {
 
     fn answer(&mut self, question: Question, now: Instant) {
         let proof = question.proof.as_ref().ok_or(Refusal::Malformed);
-        let reason = match proof.and_then(|proof| self.rights.identity(proof)) {
+        let reason = match proof.and_then(|proof| self.rights.roster().identity(proof)) {
             Ok(identity) => return self.send(question.allow(identity)),
             Err(reason) => reason,
         };

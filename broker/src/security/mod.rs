@@ -10,10 +10,12 @@
 //! connection is asked about, those of open endpoints too.
 
 mod handler;
-mod key_file;
+mod password;
 mod refusals;
 mod rights_file;
-mod zap;
+pub mod rights_text;
+pub mod roster;
+pub mod zap;
 
 use std::io::{self, Read};
 use std::net::Shutdown;
@@ -23,9 +25,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use majordomo_protocol::{Endpoint, SecretKey};
+use majordomo_protocol::{Endpoint, KeyFileError, SecretKey};
 
 use self::handler::Handler;
+pub use self::password::Password;
 pub(crate) use self::rights_file::RightsFile;
 use crate::config::Config;
 use crate::engine::Rights;
@@ -57,7 +60,7 @@ impl Credentials {
         if !config.bind_curve().is_empty() && zmq::has("curve") != Some(true) {
             return Err(SecurityError::NoCurve);
         }
-        let secret_key = config.curve_secret_key_file().map(key_file::read).transpose()?;
+        let secret_key = config.curve_secret_key_file().map(SecretKey::read).transpose()?;
         let path = config.rights_file().unwrap_or(Path::new(""));
         let rights = RightsFile::read(path, config.identity_limits())?;
         Ok(Credentials { secret_key, rights: Some(rights) })
@@ -75,7 +78,10 @@ pub enum SecurityError {
          or set ZMQ_SYS_SYSTEM to build against a libzmq of the system that has it"
     )]
     NoCurve,
-    /// A file cannot be read. Correct its path or its rights.
+    /// The file of the broker's key has none, or is open to others. Do as its error says.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The rights file cannot be read. Correct its path or its permissions.
     #[error("{}: cannot be read", path.display())]
     Unreadable {
         /// The file.
@@ -83,7 +89,7 @@ pub enum SecurityError {
         /// What the system said.
         source: io::Error,
     },
-    /// A file holds secrets and is open to others. Take their rights away.
+    /// The rights file holds passwords and is open to others. Take their permissions away.
     #[error(
         "{}: holds secrets, but its mode is {mode:04o}: chmod 600 it, or 640 for the group of \
          the service", path.display()
@@ -94,7 +100,7 @@ pub enum SecurityError {
         /// Its mode.
         mode: u32,
     },
-    /// A file does not say what it should. Correct it.
+    /// The rights file does not say what it should. Correct it.
     #[error("{}: {fault}", path.display())]
     Invalid {
         /// The file.
@@ -161,7 +167,7 @@ impl Authenticator {
             stream.set_nonblocking(true).map_err(ServerError::Pipe)?;
         }
         let news = Arc::new(News::default());
-        news.put(rights.rights());
+        news.put(rights.roster().rights());
         let handler = Handler::new(
             handler::Sockets { zap, monitor },
             rights,

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::rights_file::Refusal;
+use super::roster::Refusal;
 
 /// How many addresses are remembered. Further ones share one entry.
 const ADDRESSES_MAX: usize = 10_000;

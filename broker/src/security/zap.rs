@@ -1,55 +1,45 @@
 //! What libzmq asks about a connection, and what it is answered (ZAP, ZeroMQ RFC 27):
 //! frames to values and back.
 
-use std::fmt;
-
 use majordomo_protocol::PublicKey;
 
+use super::password::Password;
 use crate::engine::Identity;
 
 const VERSION: &[u8] = b"1.0";
 
 /// What somebody shows of who it is.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Proof {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
     /// Nothing: the mechanism NULL, of an open endpoint.
     None,
+    /// CURVE: it has the secret half of this key.
     Key(PublicKey),
+    /// PLAIN.
     Password {
+        /// Who it says it is.
         user: Vec<u8>,
-        password: Vec<u8>,
+        /// What shows it.
+        password: Password,
     },
-}
-
-impl fmt::Debug for Proof {
-    /// Without the password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Proof::None => f.write_str("None"),
-            Proof::Key(key) => f.debug_tuple("Key").field(key).finish(),
-            Proof::Password { user, .. } => {
-                f.debug_struct("Password").field("user", user).finish_non_exhaustive()
-            }
-        }
-    }
 }
 
 /// A connection that libzmq asks about.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub struct Question {
     /// The frames that go back in front of the answer: where to, an empty one, the
     /// version, the number of the question.
     envelope: [Vec<u8>; 4],
     /// Where it comes from: an address without port.
-    pub(crate) address: String,
+    pub address: String,
     /// What it shows; `None` when that makes no sense.
-    pub(crate) proof: Option<Proof>,
+    pub proof: Option<Proof>,
 }
 
 impl Question {
     /// Reads a question as a ROUTER socket gets it; `None` for what is none, which cannot
     /// be answered.
-    pub(crate) fn read(frames: Vec<Vec<u8>>) -> Option<Self> {
+    pub fn read(frames: Vec<Vec<u8>>) -> Option<Self> {
         let mut frames = frames.into_iter();
         let envelope = [frames.next()?, frames.next()?, frames.next()?, frames.next()?];
         if !envelope[1].is_empty() || envelope[2] != VERSION {
@@ -60,27 +50,16 @@ impl Question {
         let _routing_id = frames.next()?;
         let mechanism = frames.next()?;
         let credentials: Vec<_> = frames.collect();
-        let proof = match (mechanism.as_slice(), credentials.as_slice()) {
-            (b"NULL", []) => Some(Proof::None),
-            (b"CURVE", [key]) => {
-                let key = <[u8; 32]>::try_from(key.as_slice()).ok();
-                key.map(|key| Proof::Key(PublicKey::new(key)))
-            }
-            (b"PLAIN", [user, password]) => {
-                Some(Proof::Password { user: user.clone(), password: password.clone() })
-            }
-            _ => None,
-        };
-        Some(Question { envelope, address, proof })
+        Some(Question { envelope, address, proof: proof(&mechanism, credentials) })
     }
 
     /// Lets the connection in. Its messages carry the number of `identity`.
-    pub(crate) fn allow(self, identity: Identity) -> Vec<Vec<u8>> {
+    pub fn allow(self, identity: Identity) -> Vec<Vec<u8>> {
         self.answer(b"200", b"OK", identity.to_string())
     }
 
     /// Refuses the connection for good. The peer learns no more than that.
-    pub(crate) fn refuse(self) -> Vec<Vec<u8>> {
+    pub fn refuse(self) -> Vec<Vec<u8>> {
         self.answer(b"400", b"refused", String::new())
     }
 
@@ -89,6 +68,21 @@ impl Question {
         let metadata = Vec::new();
         frames.extend([status.to_vec(), text.to_vec(), user.into_bytes(), metadata]);
         frames
+    }
+}
+
+fn proof(mechanism: &[u8], credentials: Vec<Vec<u8>>) -> Option<Proof> {
+    match mechanism {
+        b"NULL" => credentials.is_empty().then_some(Proof::None),
+        b"CURVE" => {
+            let [key] = credentials.try_into().ok()?;
+            Some(Proof::Key(PublicKey::new(key.try_into().ok()?)))
+        }
+        b"PLAIN" => {
+            let [user, password] = credentials.try_into().ok()?;
+            Some(Proof::Password { user, password: Password::new(password) })
+        }
+        _ => None,
     }
 }
 
@@ -113,7 +107,7 @@ mod tests {
         assert_eq!(proof(b"NULL", &[]), Some(Proof::None));
         let key = [7; 32];
         assert_eq!(proof(b"CURVE", &[&key]), Some(Proof::Key(PublicKey::new(key))));
-        let password = Proof::Password { user: b"u".to_vec(), password: b"p".to_vec() };
+        let password = Proof::Password { user: b"u".to_vec(), password: Password::new("p") };
         assert_eq!(proof(b"PLAIN", &[b"u", b"p"]), Some(password));
         for (mechanism, credentials) in [
             (&b"NULL"[..], &[&b"x"[..]][..]),

@@ -27,8 +27,6 @@ mod reload;
 mod rights;
 /// Our own clients and workers, let in and refused.
 mod sdks;
-/// What the mechanisms cost.
-mod throughput;
 
 /// A key pair, and the name it has in the rights file.
 struct Key {

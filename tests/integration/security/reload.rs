@@ -1,14 +1,16 @@
 //! Rights that change while the broker runs.
 
+use majordomo_tests::limit::until;
 use majordomo_tests::process::Signal;
 use majordomo_tests::report::Reports;
-use majordomo_tests::v1::RawWorker;
+use majordomo_tests::spawn::BrokerProcess;
+use majordomo_tests::v1::{RawClient, RawWorker};
 use majordomo_tests::wire::{self, Version, v1};
 
 use super::{Key, Secured, write_private};
 
 #[test]
-fn a_removed_key_is_out_at_once_and_for_good() {
+fn a_removed_key_is_out_at_once_until_it_is_back() {
     let (alice, bob) = (Key::new("alice"), Key::new("bob"));
     let both = alice.entry("client = [\"*\"]") + &bob.entry("worker = [\"*\"]");
     let broker = Secured::start(&both, &[]);
@@ -44,7 +46,7 @@ fn a_removed_key_is_out_at_once_and_for_good() {
     );
 
     // The worker's key goes: what it has goes back, to another worker.
-    let mut caller = majordomo_tests::v1::RawClient::connect(broker.open());
+    let mut caller = RawClient::connect(broker.open());
     let id = caller.ask("echo", "stays");
     // The abandoned request holds the worker's one place.
     let mut other = RawWorker::register(broker.open(), "echo", 1);
@@ -66,16 +68,40 @@ fn a_removed_key_is_out_at_once_and_for_good() {
     let report = reports.until_counted("workers_forbidden", 2);
     assert_eq!(report.workers.len(), 2);
 
-    // A key that comes back is let in on a new connection, and not on the old one.
+    // Another key of her name is not hers.
+    write_private(&broker.rights_file(), &Key::new("alice").entry("client = [\"*\"]"));
+    broker.broker.signal(Signal::HUP);
+    until("it is read", || (broker.broker.log().matches("keys=1").count() == 2).then_some(()));
+    let id = client.ask("idle", "another key");
+    client.expect_error(id, 403);
+
+    // A key that comes back is served on the old connection and on a new one.
     write_private(&broker.rights_file(), &both);
     broker.broker.signal(Signal::HUP);
     broker.broker.process().log_until("keys=2");
-    let id = client.ask("idle", "old connection");
-    client.expect_error(id, 403);
-    let mut client = broker.client(&alice);
-    let id = client.ask("idle", "new connection");
-    spare.echo("new connection");
-    client.expect_reply(id, "new connection");
+    for (mut client, body) in [(client, "old connection"), (broker.client(&alice), "new one")] {
+        let id = client.ask("idle", body);
+        spare.echo(body);
+        client.expect_reply(id, body);
+    }
+}
+
+#[test]
+fn without_a_rights_file_a_hangup_is_a_line_of_log() {
+    let mut broker = BrokerProcess::start();
+    let mut worker = RawWorker::register(broker.endpoint(), "echo", 1);
+    for times in 1..=3 {
+        broker.signal(Signal::HUP);
+        until("each is logged", || {
+            (broker.log().matches("nothing is read again").count() == times).then_some(())
+        });
+    }
+    let mut client = RawClient::connect(broker.endpoint());
+    let id = client.ask("echo", "hello");
+    worker.echo("hello");
+    client.expect_reply(id, "hello");
+    broker.signal(Signal::TERM);
+    assert_eq!(broker.exit_code(), 0);
 }
 
 #[test]

@@ -248,6 +248,8 @@ fn a_key_that_is_withdrawn_is_refused_and_one_that_comes_back_is_let_in() {
     broker.broker.signal(Signal::HUP);
     broker.broker.process().log_until("keys=4");
     assert_eq!(new.call("echo", "again").expect("a reply").to_bytes(), b"again");
+    // The client that never went is served again, too.
+    assert_eq!(connected.call("echo", "back").expect("a reply").to_bytes(), b"back");
     assert_eq!(refusals(&warned(broker.curve(), &[HandshakeFailure::Rejected])), 1);
     worker.stop_handle().stop();
     worker.join().expect("no failure");

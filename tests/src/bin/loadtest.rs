@@ -15,7 +15,7 @@ use majordomo_tests::load::args::{Args, USAGE};
 use majordomo_tests::load::drive::{Window, measure};
 use majordomo_tests::load::figures::Figures;
 use majordomo_tests::load::{
-    bare, bare_v1, beating, broker, document, goals, idle, large, plan, waiting,
+    bare, bare_v1, beating, broker, document, goals, idle, large, plan, secured, waiting,
 };
 use majordomo_tests::process::{end_with_parent, raise_descriptors};
 
@@ -81,11 +81,12 @@ fn measured(args: &Args) -> Figures {
                 }
             }
         }
-        eprintln!("round {round} of {}: idle, waiting, large, beating", args.rounds);
+        eprintln!("round {round} of {}: idle, waiting, large, beating, mechanisms", args.rounds);
         idle::round(args, &mut figures);
         waiting::round(args, &mut figures);
         large::round(args, window, &mut figures);
         beating::round(args, window, &mut figures);
+        secured::round(args, window, &mut figures);
     }
     figures
 }

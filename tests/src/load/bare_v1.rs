@@ -68,15 +68,16 @@ impl Bare {
     fn handle(&mut self, identity: &[u8], batch: &[u8]) {
         let peer = self.peer(identity);
         if batch.starts_with(b"MDPC10") {
-            for (command, fields) in records(batch, b"MDPC10") {
-                assert_eq!(command, 0x01, "nobody here says anything else");
+            for (command, frames, fields) in records(batch, b"MDPC10") {
+                assert_eq!((command, frames), (0x01, 0), "nobody here says anything else");
                 let (id, behind) = fields.split_first_chunk().expect("a request id");
                 // Behind the deadlines stands the name of the only service, then no metadata.
                 let name = usize::from(behind[8]);
                 self.request(peer, *id, &behind[8 + 1 + name + 2..]);
             }
         } else {
-            for (command, fields) in records(batch, b"MDPW10") {
+            for (command, frames, fields) in records(batch, b"MDPW10") {
+                assert_eq!(frames, 0, "bodies are inline");
                 match command {
                     0x01 => {
                         let capacity = u16::from_be_bytes([fields[0], fields[1]]);

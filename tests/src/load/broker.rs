@@ -14,7 +14,7 @@ use crate::spawn::{command, free_port};
 /// A broker that can be started.
 #[derive(Clone, Debug)]
 pub enum Broker {
-    /// Ours, with these flags.
+    /// Ours, with these flags. Without one that says where, it listens on a free TCP port.
     Majordomo(Vec<String>),
     /// Another build of ours, with these flags.
     Previous(PathBuf, Vec<String>),
@@ -37,7 +37,8 @@ const GEARMAND: &str = "/usr/sbin/gearmand";
 const MAJORDOMO_READY: &str = "majordomo-broker: ready on ";
 
 /// Far apart, so that workers that never beat are not lost while they are measured.
-const FLAGS: [&str; 3] = ["--bind=tcp://127.0.0.1:*", "--log=warn", "--heartbeat-liveness=100"];
+const FLAGS: [&str; 2] = ["--log=warn", "--heartbeat-liveness=100"];
+const BIND: &str = "--bind=tcp://127.0.0.1:*";
 
 /// A broker that runs. It is killed when dropped.
 #[derive(Debug)]
@@ -57,9 +58,9 @@ impl Broker {
     /// When it is not installed, or does not know one of its flags.
     pub fn start(&self) -> Result<Running, String> {
         match self {
-            Broker::Majordomo(flags) => by_ready_line(command().args(FLAGS).args(flags)),
+            Broker::Majordomo(flags) => by_ready_line(&mut with_flags(command(), flags)),
             Broker::Previous(path, flags) => {
-                by_ready_line(Command::new(path).args(FLAGS).args(flags))
+                by_ready_line(&mut with_flags(Command::new(path), flags))
             }
             Broker::Bare(ahead) => by_ready_line(this_program().args(["bare", &ahead.to_string()])),
             Broker::BareIdleFirst(ahead) => {
@@ -71,6 +72,14 @@ impl Broker {
             Broker::Gearmand => on_port(GEARMAND, &["-l", "stderr", "-L", "127.0.0.1", "-p"]),
         }
     }
+}
+
+fn with_flags(mut command: Command, flags: &[String]) -> Command {
+    command.args(FLAGS).args(flags);
+    if !flags.iter().any(|flag| flag.starts_with("--bind")) {
+        command.arg(BIND);
+    }
+    command
 }
 
 fn by_ready_line(command: &mut Command) -> Result<Running, String> {

@@ -17,7 +17,12 @@ pub struct Client {
 impl Client {
     /// Connects.
     pub fn connect(endpoint: &str, services: Vec<String>, body_bytes: usize) -> Self {
-        Client { socket: dealer(&CLIENTS, endpoint), services, body_bytes, body: vec![] }
+        Client::over(dealer(&CLIENTS, endpoint), services, body_bytes)
+    }
+
+    /// Over a socket that is connected.
+    pub fn over(socket: zmq::Socket, services: Vec<String>, body_bytes: usize) -> Self {
+        Client { socket, services, body_bytes, body: vec![] }
     }
 
     /// Waits a millisecond at most from now on, for those who have something else to do.
@@ -64,7 +69,15 @@ impl Worker {
     ///
     /// When that fails.
     pub fn register(endpoint: &str, service: &str) -> Self {
-        let socket = dealer(&WORKERS, endpoint);
+        Worker::over(dealer(&WORKERS, endpoint), service)
+    }
+
+    /// Registers over a socket that is connected.
+    ///
+    /// # Panics
+    ///
+    /// When that fails.
+    pub fn over(socket: zmq::Socket, service: &str) -> Self {
         socket.send_multipart([b"MDPW02", &b"\x01"[..], service.as_bytes()], 0).expect("READY");
         Worker(socket)
     }

@@ -78,9 +78,22 @@ pub fn now_ns() -> u64 {
 ///
 /// When it cannot be made or connected.
 pub fn dealer(side: &zmq::Context, endpoint: &str) -> zmq::Socket {
+    dealer_with(side, endpoint, |_| Ok(()))
+}
+
+/// As [`dealer`], with further options.
+///
+/// # Panics
+///
+/// When it cannot be made or connected.
+pub fn dealer_with(
+    side: &zmq::Context,
+    endpoint: &str,
+    set: impl FnOnce(&zmq::Socket) -> zmq::Result<()>,
+) -> zmq::Socket {
     let socket = side.socket(zmq::DEALER).expect("a socket");
-    let set = socket
-        .set_linger(0)
+    let set = set(&socket)
+        .and_then(|()| socket.set_linger(0))
         .and_then(|()| socket.set_sndhwm(0))
         .and_then(|()| socket.set_rcvhwm(0))
         .and_then(|()| socket.set_rcvtimeo(PATIENCE.as_millis() as i32));

@@ -1,0 +1,4 @@
+//! The driver of the target `rights`: libFuzzer's with cargo-fuzz, else one that runs files.
+#![cfg_attr(fuzzing, no_main)]
+
+majordomo_fuzz::driver!(rights);
