@@ -532,9 +532,9 @@ fn a_reply_over_the_limit_is_an_error_and_the_next_request_works() {
 }
 
 #[test]
-fn a_frame_far_over_the_limit_ends_the_connection() {
+fn a_message_far_over_the_limit_ends_the_connection() {
     let (endpoint, broker) = broker(|router| {
-        router.answer("echo", &"x".repeat((1 << 20) + 1));
+        router.answer("echo", &"x".repeat((1 << 20) + 21));
         router.answer("echo", "small");
     });
     let mut client = at(&endpoint).reply_bytes_max(10).tries(1).build().expect("a client");
