@@ -23,13 +23,17 @@ pub const PATCHES: [Patch; 2] = [ROUTING_IDS, WHOLE_MESSAGES];
 /// A ROUTER socket gives ids that begin with a zero octet, which RFC 23 keeps for that. A
 /// peer that announces such an id is given one, as if it had announced none; and no id is
 /// given that somebody has. libzmq would end the process at the second of two equal ids.
+/// An id of more than the 255 octets of RFC 23 is none either: it would be kept, and come
+/// with each message of its peer.
 const ROUTING_IDS: Patch = Patch {
     file: "router.cpp",
     edits: &[
         Edit {
             old: "if (msg.size () == 0) {",
             times: 1,
-            new: "if (msg.size () == 0 || *static_cast<unsigned char *> (msg.data ()) == 0) {",
+            new: "
+        if (msg.size () == 0 || msg.size () > 255
+            || *static_cast<unsigned char *> (msg.data ()) == 0) {",
         },
         Edit {
             old: "put_uint32 (buf + 1, _next_integral_routing_id++);",

@@ -10,6 +10,7 @@
 //! - A routing id that begins with a zero octet is given by ROUTER sockets, and not
 //!   taken from peers: one that announces such an id is given another. An id that
 //!   somebody has is never given. Otherwise libzmq ends the process in both cases.
+//!   Nor is an id taken that is longer than 255 octets.
 //! - [`ZMQ_MAXMSGSIZE`] holds for a message of several frames as a whole, too, each
 //!   frame counted with 128 bytes more; beyond it the connection is closed while the
 //!   message is still coming. Otherwise libzmq keeps any number of frames. It does so

@@ -57,3 +57,15 @@ fn other_ids_are_the_peers_own() {
     expect_answer(&mut peer);
     RawPeer::dealer(broker.endpoint()).sync();
 }
+
+#[test]
+fn an_id_of_more_than_255_octets_is_not_taken() {
+    for (octets, taken) in [(255, true), (256, false), (1 << 20, false)] {
+        let broker = BrokerProcess::start();
+        let mut worker = Zmtp::open(broker.endpoint(), &[("Identity", &vec![b'x'; octets])]);
+        worker.send(&[b"MDPW02", b"\x01", b"echo"]);
+        let id = Reports::of(broker.endpoint()).until_workers(1).workers[0].id.clone();
+        // The broker's are a zero octet and four more, in hexadecimal digits.
+        assert_eq!(id.len() > 10, taken, "{octets} octets: {} digits", id.len());
+    }
+}
