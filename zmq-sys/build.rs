@@ -1,8 +1,25 @@
-//! Compiles libzmq with CURVE, or finds the system's if `ZMQ_SYS_SYSTEM` is set.
+//! Compiles libzmq with CURVE and the changes of `patches.rs`, or finds the system's if
+//! `ZMQ_SYS_SYSTEM` is set.
+//!
+//! zeromq-src knows the files and flags, and has its sources to itself. So it is given this
+//! program for a C++ compiler, which puts a changed file in the place of the original and
+//! calls the real compiler: nothing is compiled twice, or with other flags than the rest.
 
 use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, exit};
 
 use zeromq_src::LibLocation;
+
+use patches::PATCHES;
+
+mod patches;
+
+/// The real compiler and its first arguments, a line each. Set where this program is called
+/// in its place.
+const COMPILER: &str = "ZMQ_SYS_COMPILER";
 
 /// What libzmq's own configure finds on Linux with glibc. zeromq-src skips it and
 /// leaves all of these out. HAVE_FORK is not wanted: a getpid() per wake-up.
@@ -30,6 +47,9 @@ const LINUX_GLIBC: [&str; 10] = [
 ];
 
 fn main() {
+    if let Ok(compiler) = env::var(COMPILER) {
+        exit(compile(&compiler));
+    }
     println!("cargo::rerun-if-env-changed=ZMQ_SYS_SYSTEM");
     if env::var_os("ZMQ_SYS_SYSTEM").is_some() {
         let mut system = pkg_config::Config::new();
@@ -37,6 +57,8 @@ fn main() {
         found.unwrap_or_else(|error| panic!("ZMQ_SYS_SYSTEM is set, but {error}"));
         return;
     }
+
+    stand_in_for_compiler();
 
     let is = |key, value| env::var(key).is_ok_and(|set| set == value);
     if is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu") {
@@ -54,4 +76,56 @@ fn main() {
         env::var(key).expect("neither SODIUM_LIB_DIR nor SODIUM_USE_PKG_CONFIG may be set")
     });
     zeromq_src::Build::new().with_libsodium(Some(LibLocation::new(lib, include))).build();
+
+    for patch in PATCHES {
+        let is_there = changed_sources().join(patch.file).exists();
+        assert!(is_there, "{} of libzmq was compiled without its changes", patch.file);
+    }
+}
+
+/// Where the changed files of libzmq are written to.
+fn changed_sources() -> PathBuf {
+    Path::new(&env::var_os("OUT_DIR").expect("set by cargo")).join("changed")
+}
+
+/// Has zeromq-src call this program in place of the C++ compiler.
+fn stand_in_for_compiler() {
+    // None is left from an earlier build, to be taken for one of this.
+    let _ = fs::remove_dir_all(changed_sources());
+    fs::create_dir_all(changed_sources()).expect("cargo's directory can be written");
+
+    let compiler = cc::Build::new().cpp(true).no_default_flags(true).get_compiler().to_command();
+    let words = std::iter::once(compiler.get_program()).chain(compiler.get_args());
+    let words: Vec<&OsStr> = words.collect();
+    let this = env::current_exe().expect("a program has a path");
+    let target = env::var("TARGET").expect("set by cargo");
+    // SAFETY: this process has no other thread yet.
+    unsafe {
+        env::set_var(COMPILER, words.join(OsStr::new("\n")));
+        env::set_var(format!("CXX_{target}"), this);
+        // A wrapper such as sccache is among the words, where the compiler was set up so.
+        env::remove_var("RUSTC_WRAPPER");
+    }
+}
+
+/// Calls the real compiler as this program was called, with the changed files. Gives its
+/// exit code.
+fn compile(compiler: &str) -> i32 {
+    let mut words = compiler.split('\n');
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
+    for argument in env::args_os().skip(1) {
+        let source = Path::new(&argument);
+        let is_of = |file: &str| source.ends_with(Path::new("vendor/src").join(file));
+        match PATCHES.iter().find(|patch| is_of(patch.file)) {
+            Some(patch) => {
+                let changed = changed_sources().join(patch.file);
+                fs::write(&changed, patch.apply(source)).expect("cargo's directory can be written");
+                command.arg(changed)
+            }
+            None => command.arg(argument),
+        };
+    }
+    let ended = command.status().expect("the C++ compiler can be called");
+    ended.code().unwrap_or(1)
 }

@@ -21,6 +21,9 @@ const LINGER_MS: i32 = 1_000;
 /// How many events of handshakes that failed may be unread.
 const MONITOR_EVENTS_MAX: i32 = 100_000;
 
+/// What libzmq counts for a frame beside its bytes.
+const BYTES_PER_FRAME: usize = 128;
+
 /// In whose name connections are asked about; libzmq wants one.
 const ZAP_DOMAIN: &str = "majordomo";
 
@@ -70,10 +73,11 @@ impl Router {
         socket.set_backlog(config.backlog())?;
         socket.set_rcvhwm(config.receive_queue_max())?;
         socket.set_sndhwm(config.send_queue_max())?;
-        // A frame above it ends the connection unseen; up to it, it is dropped here, and
-        // can be counted.
-        let frame_bytes_max = config.message_bytes_max().saturating_mul(2);
-        socket.set_maxmsgsize(i64::try_from(frame_bytes_max).unwrap_or(i64::MAX))?;
+        // A message above it ends the connection unseen, whether it would ever end or not;
+        // up to it, it is dropped here, and can be counted.
+        let frames = config.frames_max().saturating_mul(BYTES_PER_FRAME);
+        let held_max = config.message_bytes_max().saturating_add(frames).saturating_mul(2);
+        socket.set_maxmsgsize(i64::try_from(held_max).unwrap_or(i64::MAX))?;
         socket.set_ipv6(config.endpoints().any(Endpoint::is_ipv6))?;
         let handshake_ms = config.handshake().as_millis();
         socket.set_handshake_ivl(i32::try_from(handshake_ms).unwrap_or(i32::MAX))?;
@@ -276,8 +280,8 @@ fn is_of_router(peer: &PeerId) -> bool {
 
 /// Has the ids that ROUTER sockets give begin at a random number. libzmq takes it from C's
 /// `rand`, and seeds that nowhere: every first connection of every process had the same
-/// id. Whoever knows the next one can take it, and libzmq ends the process (an assertion)
-/// when it comes to give it to somebody else.
+/// id. In a libzmq that is not ours, whoever knows the next one can take it, and the
+/// process ends (an assertion) when it comes to be given to somebody else.
 fn make_ids_unguessable() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -355,6 +359,45 @@ mod tests {
         };
         client.monitor("inproc://nothing", 0).unwrap();
         ended
+    }
+
+    /// Has the next connection that this socket makes carry an id of its choice.
+    fn choose_next_id(socket: &mut zmq::Socket, id: &[u8]) {
+        let option = zmq_sys::ZMQ_CONNECT_ROUTING_ID as c_int;
+        // SAFETY: the socket is alive, and the id lives during the call.
+        #[expect(unsafe_code, reason = "the zmq crate has no method for this option")]
+        let failed = unsafe {
+            zmq_sys::zmq_setsockopt(socket.as_mut_ptr(), option, id.as_ptr().cast(), id.len())
+        };
+        assert_eq!(failed, 0);
+    }
+
+    /// A new connection to the socket, and the id that it is given.
+    fn connection(context: &zmq::Context, router: &zmq::Socket) -> (zmq::Socket, u32) {
+        let peer = context.socket(zmq::DEALER).unwrap();
+        peer.connect("inproc://router").unwrap();
+        peer.send("", 0).unwrap();
+        let [0, number @ ..] = &router.recv_multipart(0).unwrap()[0][..] else {
+            panic!("an id of the socket begins with a zero octet");
+        };
+        (peer, u32::from_be_bytes(number.try_into().unwrap()))
+    }
+
+    #[test]
+    fn an_id_that_is_taken_is_not_given_again() {
+        let context = zmq::Context::new();
+        let mut router = context.socket(zmq::ROUTER).unwrap();
+        router.set_rcvtimeo(30_000).unwrap();
+        router.bind("inproc://router").unwrap();
+        let dealer = context.socket(zmq::DEALER).unwrap();
+        dealer.bind("inproc://dealer").unwrap();
+        let (_first, number) = connection(&context, &router);
+        let next = number.wrapping_add(1);
+        choose_next_id(&mut router, &[&[0], &next.to_be_bytes()[..]].concat());
+        router.connect("inproc://dealer").unwrap();
+        // Unless our libzmq is used, the process ends here.
+        let (_second, number) = connection(&context, &router);
+        assert_eq!(number, next.wrapping_add(1));
     }
 
     #[test]

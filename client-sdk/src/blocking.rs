@@ -299,9 +299,9 @@ impl BlockingClientBuilder {
     /// streamed one each part. Each frame after the first counts 64 bytes more,
     /// about what it costs to hold. 1 or more. Default: 64 MiB.
     ///
-    /// A larger reply is [`Error::ReplyOverLimit`]. A single frame of more than
-    /// twice the limit (and more than 1 MiB) ends the connection instead, before it
-    /// is held in memory; the request is then tried again, and the error is
+    /// A larger reply is [`Error::ReplyOverLimit`]. A message of more than twice
+    /// the limit and 1 MiB, each frame with 128 bytes more, ends the connection
+    /// instead, before it is held in memory; the request is then tried again, and the error is
     /// [`Error::Lost`].
     pub fn reply_bytes_max(mut self, bytes: usize) -> Self {
         self.settings.reply_bytes_max = bytes;

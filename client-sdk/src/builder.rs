@@ -170,8 +170,9 @@ impl ClientBuilder {
     /// The most bytes of one reply that wait to be read, all parts together; each frame
     /// after the first of a part counts 64 bytes more. 1 or more. Default: 64 MiB.
     ///
-    /// A larger reply is [`CallError::ReplyOverLimit`]. A single frame of more than twice
-    /// the limit (and more than 4 MiB) ends the connection instead.
+    /// A larger reply is [`CallError::ReplyOverLimit`]. A message of more than twice the
+    /// limit (at least 4 MiB) and 1 MiB, each frame with 128 bytes more, ends the
+    /// connection instead.
     pub fn reply_bytes_max(mut self, bytes: usize) -> Self {
         self.settings.reply_bytes_max = bytes;
         self

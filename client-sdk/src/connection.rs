@@ -88,9 +88,10 @@ impl Connection {
             socket.set_linger(0)?;
             socket.set_sndhwm(SENDS_WAITING_MAX)?;
             socket.set_reconnect_ivl(RECONNECT_MS)?;
-            // A frame far above what is taken ends the connection before it is held.
-            let frame_max = reply_bytes_max.saturating_mul(2).max(1 << 20);
-            socket.set_maxmsgsize(i64::try_from(frame_max).unwrap_or(i64::MAX))?;
+            // A message far above what is taken ends the connection before it is held. For a
+            // frame libzmq counts 128 bytes more, a reply 64; the rest is for what comes with it.
+            let held_max = reply_bytes_max.saturating_mul(2).saturating_add(1 << 20);
+            socket.set_maxmsgsize(i64::try_from(held_max).unwrap_or(i64::MAX))?;
             socket.set_ipv6(endpoint.starts_with("tcp://["))
         };
         set().map_err(failed("set the options of a socket"))?;

@@ -532,9 +532,24 @@ fn a_reply_over_the_limit_is_an_error_and_the_next_request_works() {
 }
 
 #[test]
-fn a_frame_far_over_the_limit_ends_the_connection() {
+fn a_reply_of_all_the_frames_that_fit_arrives() {
+    const FRAMES: usize = 65_000;
     let (endpoint, broker) = broker(|router| {
-        router.answer("echo", &"x".repeat((1 << 20) + 1));
+        let (identity, _) = router.receive();
+        let head: [&[u8]; 3] = [b"MDPC02", &[3], b"echo"];
+        router.send(&identity, &[&head, &[&b""[..]; FRAMES][..]].concat());
+    });
+    // Each frame but the first weighs 64 bytes.
+    let limit = 64 * (FRAMES - 1);
+    let mut client = at(&endpoint).reply_bytes_max(limit).tries(1).build().expect("a client");
+    assert_eq!(client.request("echo", "hello").expect("a reply").frames().len(), FRAMES);
+    broker.end();
+}
+
+#[test]
+fn a_message_far_over_the_limit_ends_the_connection() {
+    let (endpoint, broker) = broker(|router| {
+        router.answer("echo", &"x".repeat((1 << 20) + 21));
         router.answer("echo", "small");
     });
     let mut client = at(&endpoint).reply_bytes_max(10).tries(1).build().expect("a client");

@@ -3,12 +3,27 @@
 //! The published one compiles libzmq 4.3.4 without CURVE and without telling it
 //! what the system can do: TCP keepalive is accepted but never set, timeouts
 //! follow the wall clock, and waking a thread takes two sockets instead of an
-//! eventfd. This one compiles 4.3.5 with all of that (see `build.rs`). The `zmq`
-//! crate gets it through `[patch.crates-io]` in the root manifest. An application
+//! eventfd. This one compiles 4.3.5 with all of that (see `build.rs`).
+//!
+//! And it changes two things in libzmq that peers could use (see `patches.rs`):
+//!
+//! - A routing id that begins with a zero octet is given by ROUTER sockets, and not
+//!   taken from peers: one that announces such an id is given another. An id that
+//!   somebody has is never given. Otherwise libzmq ends the process in both cases.
+//!   Nor is an id taken that is longer than 255 octets.
+//! - [`ZMQ_MAXMSGSIZE`] holds for a message of several frames as a whole, too, each
+//!   frame counted with 128 bytes more; beyond it the connection is closed while the
+//!   message is still coming. Otherwise libzmq keeps any number of frames. It does so
+//!   still for REQ sockets.
+//!
+//! libzmq is under the MPL 2.0, and so are the files changed, in their changed form:
+//! `router.cpp` and `session_base.cpp`.
+//!
+//! The `zmq` crate gets it through `[patch.crates-io]` in the root manifest. An application
 //! in a workspace of its own needs the same entry, or builds the published one.
 //!
 //! If `ZMQ_SYS_SYSTEM` is set, to any value, libzmq is not compiled but looked up
-//! by pkg-config (4.2 or later). libsodium is compiled all the same, for nothing.
+//! by pkg-config (4.2 or later), and has none of these changes. libsodium is compiled all the same, for nothing.
 //!
 //! The names are those of `zmq.h`; deprecated functions, helpers that Rust has
 //! itself, and most protocol error numbers are left out.

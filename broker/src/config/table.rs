@@ -499,8 +499,8 @@ pub static KEYS: &[Key] = &[
             field: |config| &mut config.message_bytes_max,
         },
         about: "Bytes that one message may have, all its frames together.",
-        reason: "A larger one is dropped as invalid. The connection that sends a single frame \
-                 above it is closed.",
+        reason: "A larger one is dropped as invalid. At one more than twice as large, or without \
+                 an end, its connection is closed.",
     },
     Key {
         name: "frames_max",

@@ -149,6 +149,18 @@ fn parts_that_nobody_reads_are_bounded_and_the_call_is_cancelled() {
 }
 
 #[test]
+fn a_reply_of_all_the_frames_that_fit_arrives() {
+    const FRAMES: usize = 65_000;
+    let router = Router::new();
+    // Each frame but the first weighs 64 bytes.
+    let limit = 64 * (FRAMES - 1);
+    let client = at(&router.endpoint).reply_bytes_max(limit).tries(1).build().expect("a client");
+    let call = client.submit("many", "x").expect("a call");
+    router.last(&router.asked(), vec![vec![]; FRAMES]);
+    assert_eq!(call.wait().expect("a reply").frames().len(), FRAMES);
+}
+
+#[test]
 fn dropping_or_cancelling_a_call_tells_the_broker_and_detaching_does_not() {
     let router = Router::new();
     let client = client(&router.endpoint);

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 
 /// What peers with wrong intentions try, beside one with right ones.
 mod attacks;
+/// Messages without an end.
+mod endless;
 /// What peers say of themselves.
 mod forged;
 /// Who is let in.
@@ -25,8 +27,12 @@ mod python;
 mod reload;
 /// Who may do what.
 mod rights;
+/// Peers that choose the id of their connection.
+mod routing_ids;
 /// Our own clients and workers, let in and refused.
 mod sdks;
+/// Peers that speak ZMTP by themselves.
+mod zmtp;
 
 /// A key pair, and the name it has in the rights file.
 struct Key {

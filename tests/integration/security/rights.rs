@@ -1,9 +1,8 @@
 //! Who may do what: by the key of the connection, never by what a frame says.
 
-use majordomo_tests::limit::until;
 use majordomo_tests::raw::RawPeer;
 use majordomo_tests::report::Reports;
-use majordomo_tests::v1::RawWorker;
+use majordomo_tests::v1::{RawClient, RawWorker};
 use majordomo_tests::wire::{self, Version, v1};
 
 use super::{Key, Secured};
@@ -139,25 +138,24 @@ fn an_authenticated_peer_does_not_choose_the_name_of_its_connection() {
     open.expect(&wire::reply(Version::V0_2, "echo", ["y"]));
 }
 
-/// A routing id that looks as if the socket had made it: only a peer that speaks ZMTP on
-/// its own, or a careless one, has it.
+/// The id of a connection is not for whoever asks for it, when it has ended.
 #[test]
-fn the_name_of_a_worker_that_left_gives_no_rights() {
+fn the_id_of_a_worker_that_left_gives_no_rights() {
     let (bob, eve) = (Key::new("bob"), Key::new("eve"));
     let rights = bob.entry("worker = [\"echo\"]") + &eve.entry("client = [\"*\"]");
     let broker = Secured::start(&rights, &[]);
-    let mut reports = Reports::of(broker.open());
-    let name = [0, 1, 2, 3, 4];
-    let bobs = broker.dealer_with(&bob, |socket| socket.set_identity(&name).expect("a name"));
-    bobs.send(&wire::ready(Version::V0_2, "echo"));
-    reports.until_workers(1);
+    let mut bobs = broker.registered(&bob, "echo");
+    let id = Reports::of(broker.open()).until_workers(1).workers[0].id.clone();
+    let [a, b, c, d] = u32::from_str_radix(&id, 16).expect("0 and a number").to_be_bytes();
+    let mut client = RawClient::connect(broker.open());
+    client.ask("echo", "hello");
+    let task = bobs.expect_task("hello").id;
     drop(bobs);
-    // What it is sent now is for whoever has the name; it has no right to it.
-    let reply = wire::worker_reply(Version::V0_2, &[0; 8], ["forged"]);
-    until("the name is another's, or the worker is given up before", || {
-        // One that comes before the name is free is never heard.
-        let eves = broker.dealer_with(&eve, |socket| socket.set_identity(&name).expect("a name"));
-        eves.send(&reply);
-        reports.fresh().workers.is_empty().then_some(())
-    });
+    let mut eves = RawWorker::of(broker.dealer_with(&eve, |socket| {
+        socket.set_identity(&[0, a, b, c, d]).expect("an id");
+    }));
+    eves.send([&v1::worker_reply(task, ["forged"])]);
+    // She is somebody else, and no worker.
+    eves.expect_disconnect();
+    client.expect_nothing();
 }

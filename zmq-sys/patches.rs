@@ -1,0 +1,158 @@
+//! What is changed in libzmq: pieces of text, each of which must be found as often as is
+//! said here. libzmq's files are under the MPL 2.0, and so are these changes to them.
+
+use std::fs;
+use std::path::Path;
+
+/// The changes to one source file.
+pub struct Patch {
+    /// Its name, in libzmq's `src`.
+    pub file: &'static str,
+    edits: &'static [Edit],
+}
+
+struct Edit {
+    old: &'static str,
+    /// How often the old text is there.
+    times: usize,
+    new: &'static str,
+}
+
+pub const PATCHES: [Patch; 2] = [ROUTING_IDS, WHOLE_MESSAGES];
+
+/// A ROUTER socket gives ids that begin with a zero octet, which RFC 23 keeps for that. A
+/// peer that announces such an id is given one, as if it had announced none; and no id is
+/// given that somebody has. libzmq would end the process at the second of two equal ids.
+/// An id of more than the 255 octets of RFC 23 is none either: it would be kept, and come
+/// with each message of its peer.
+const ROUTING_IDS: Patch = Patch {
+    file: "router.cpp",
+    edits: &[
+        Edit {
+            old: "if (msg.size () == 0) {",
+            times: 1,
+            new: "
+        if (msg.size () == 0 || msg.size () > 255
+            || *static_cast<unsigned char *> (msg.data ()) == 0) {",
+        },
+        Edit {
+            old: "put_uint32 (buf + 1, _next_integral_routing_id++);",
+            times: 3,
+            new: "
+            do
+                put_uint32 (buf + 1, _next_integral_routing_id++);
+            while (has_out_pipe (blob_t (buf, sizeof buf, reference_tag_t ())));",
+        },
+    ],
+};
+
+/// ZMQ_MAXMSGSIZE holds for the message under way, and not for each of its frames alone:
+/// libzmq keeps the frames of a message until its last one has come. A frame counts for
+/// what it takes beside its bytes, too. Small ones of a long message are copied: where
+/// they came in, each could keep a whole buffer of 8 KiB.
+///
+/// Commands are left to the base class, which drops them; and the routing id, since libzmq
+/// ends the process when it is refused.
+const WHOLE_MESSAGES: Patch = Patch {
+    file: "session_base.cpp",
+    edits: &[
+        Edit {
+            old: "zmq::session_base_t *zmq::session_base_t::create (",
+            times: 1,
+            new: "
+namespace
+{
+class bounded_session_t ZMQ_FINAL : public zmq::session_base_t
+{
+  public:
+    bounded_session_t (zmq::io_thread_t *io_thread_,
+                       bool active_,
+                       zmq::socket_base_t *socket_,
+                       const zmq::options_t &options_,
+                       zmq::address_t *addr_) :
+        session_base_t (io_thread_, active_, socket_, options_, addr_), _held (0)
+    {
+    }
+
+    int push_msg (zmq::msg_t *msg_) ZMQ_OVERRIDE
+    {
+        const bool command = (msg_->flags () & zmq::msg_t::command) != 0
+                             && !msg_->is_subscribe () && !msg_->is_cancel ();
+        const bool more = (msg_->flags () & zmq::msg_t::more) != 0;
+        const bool single = !more && _held == 0;
+        if (options.maxmsgsize < 0 || command || single || msg_->is_routing_id ())
+            return session_base_t::push_msg (msg_);
+
+        const uint64_t held = _held + msg_->size () + bytes_per_frame;
+        if (held > static_cast<uint64_t> (options.maxmsgsize)) {
+            errno = EMSGSIZE;
+            return -1;
+        }
+        if (held > shared_bytes_max && msg_->is_zcmsg () && detach (msg_) == -1)
+            return -1;
+        const int rc = session_base_t::push_msg (msg_);
+        if (rc == 0)
+            _held = more ? held : 0;
+        return rc;
+    }
+
+    void reset () ZMQ_OVERRIDE
+    {
+        session_base_t::reset ();
+        _held = 0;
+    }
+
+  private:
+    enum
+    {
+        bytes_per_frame = 128,
+        shared_bytes_max = 65536
+    };
+
+    static int detach (zmq::msg_t *msg_)
+    {
+        zmq::msg_t own;
+        if (own.init_size (msg_->size ()) == -1)
+            return -1;
+        memcpy (own.data (), msg_->data (), msg_->size ());
+        own.set_flags (msg_->flags ());
+        if (msg_->metadata ())
+            own.set_metadata (msg_->metadata ());
+        return msg_->move (own);
+    }
+
+    //  What the message under way takes so far.
+    uint64_t _held;
+};
+}
+
+zmq::session_base_t *zmq::session_base_t::create (",
+        },
+        Edit {
+            old: "
+              session_base_t (io_thread_, active_, socket_, options_, addr_);",
+            times: 1,
+            new: "
+              bounded_session_t (io_thread_, active_, socket_, options_, addr_);",
+        },
+    ],
+};
+
+impl Patch {
+    /// The text of this file of libzmq, changed.
+    pub fn apply(&self, source: &Path) -> String {
+        let read = fs::read_to_string(source);
+        let mut text = read.unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+        for Edit { old, times, new } in self.edits {
+            let found = text.matches(old).count();
+            assert!(
+                found == *times,
+                "{} has {found} times, and not {times} times:\n{old}\nIt is another libzmq than \
+                 zmq-sys/patches.rs was written for: see whether it still needs the changes there",
+                source.display(),
+            );
+            text = text.replace(old, new);
+        }
+        text
+    }
+}
