@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
-use majordomo_broker::engine::{Caller, Engine, Event, Question};
+use majordomo_broker::engine::{Action, Caller, Engine, Event, Question};
 use majordomo_protocol::{
     ClientAddress, Offer, PeerId, Reason, RequestId, ServiceName, Version, client, worker,
 };
@@ -187,7 +187,13 @@ impl Life {
     fn look(&mut self) {
         self.engine.check_invariants();
         while let Some(action) = self.engine.poll_action() {
-            self.account.follow(action);
+            // As the server does: a worker that has gone since is not sent the request.
+            let is_request = |command| matches!(command, &worker::FromBroker::Request { .. });
+            let is_too_late = matches!(&action, Action::ToWorker { worker, command, .. }
+                if is_request(command) && !self.engine.is_reachable(worker));
+            if !is_too_late {
+                self.account.follow(action);
+            }
         }
         self.account.check_registered(|worker| self.engine.is_registered(worker));
     }
