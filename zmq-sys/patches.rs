@@ -18,7 +18,7 @@ struct Edit {
     new: &'static str,
 }
 
-pub const PATCHES: [Patch; 2] = [ROUTING_IDS, WHOLE_MESSAGES];
+pub const PATCHES: [Patch; 5] = [ROUTING_IDS, WHOLE_MESSAGES, MAILBOX, OUTPUT, POLLER];
 
 /// A ROUTER socket gives ids that begin with a zero octet, which RFC 23 keeps for that. A
 /// peer that announces such an id is given one, as if it had announced none; and no id is
@@ -134,6 +134,100 @@ zmq::session_base_t *zmq::session_base_t::create (",
             times: 1,
             new: "
               bounded_session_t (io_thread_, active_, socket_, options_, addr_);",
+        },
+    ],
+};
+
+/// Whoever looks for commands without waiting reads the signal, and is told by that if
+/// there is none: libzmq asks first whether it may. And whoever has taken the last command
+/// does not look again: each further one comes with a signal.
+const MAILBOX: Patch = Patch {
+    file: "mailbox.cpp",
+    edits: &[
+        Edit {
+            old: "
+        _active = false;
+    }",
+            times: 1,
+            new: "
+        _active = false;
+        if (timeout_ == 0) {
+            errno = EAGAIN;
+            return -1;
+        }
+    }",
+        },
+        Edit {
+            old: "int rc = _signaler.wait (timeout_);",
+            times: 1,
+            new: "int rc = timeout_ == 0 ? 0 : _signaler.wait (timeout_);",
+        },
+    ],
+};
+
+/// A message is written when it comes, and the system asked to tell when more can be
+/// written only if that was not all. libzmq asks in any case, is told at once, finds
+/// nothing to write, and takes it back: three system calls for each message that travels
+/// alone.
+const OUTPUT: Patch = Patch {
+    file: "stream_engine_base.cpp",
+    edits: &[
+        Edit {
+            old: "
+        set_pollout ();
+        _output_stopped = false;
+    }",
+            times: 1,
+            new: "
+        _output_stopped = false;
+        //  The second time there is nothing more, or what has come meanwhile.
+        for (int times = 0; times < 2 && !_outsize && !_output_stopped; times++) {
+            errno = 0;
+            out_event ();
+            //  A ws_engine is deleted then.
+            if (errno == ECONNRESET)
+                return;
+        }
+        if (!_outsize && !_output_stopped)
+            set_pollout ();
+        return;
+    }",
+        },
+        Edit {
+            old: "
+    _outsize -= nbytes;
+",
+            times: 1,
+            new: "
+    _outsize -= nbytes;
+    if (_outsize > 0)
+        set_pollout ();
+",
+        },
+    ],
+};
+
+/// The system is not told what it knows.
+const POLLER: Patch = Patch {
+    file: "epoll.cpp",
+    edits: &[
+        Edit {
+            old: "
+    pe->ev.events |= EPOLLOUT;",
+            times: 1,
+            new: "
+    if (pe->ev.events & EPOLLOUT)
+        return;
+    pe->ev.events |= EPOLLOUT;",
+        },
+        Edit {
+            old: "
+    pe->ev.events &= ~(static_cast<uint32_t> (EPOLLOUT));",
+            times: 1,
+            new: "
+    if (!(pe->ev.events & EPOLLOUT))
+        return;
+    pe->ev.events &= ~(static_cast<uint32_t> (EPOLLOUT));",
         },
     ],
 };
