@@ -116,7 +116,7 @@ impl Driver {
         let _ended = Ended(&self.driven);
         while let Some((fds, left)) = self.go_on_until_rest() {
             let fds = std::iter::once(self.ear.fd()).chain(fds);
-            let mut items: Vec<_> = fds.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
+            let mut items = connection::readable(fds);
             // A descriptor that a caller has closed meanwhile only ends the wait.
             if let Err(failed) = connection::poll(&mut items, left) {
                 log::debug!("cannot {}: {}", failed.call, failed.source);
@@ -129,8 +129,9 @@ impl Driver {
     fn go_on_until_rest(&self) -> Option<(Vec<RawFd>, Duration)> {
         let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
         let turns = driven.as_mut()?;
-        // Whatever it was rung for is done in these turns.
+        // Whatever it was rung for, or woken by, is done in these turns.
         self.ear.clear();
+        turns.disturb();
         match turns.go_on_while(|turns| !turns.is_at_rest()) {
             Ok(Go::On) => Some(turns.rest()),
             ended => {
@@ -152,7 +153,7 @@ impl Driver {
         let Some(turns) = driven.as_mut() else { return };
         turns.by_caller = true;
         let turns = Driving { turns, bell: &self.bell };
-        let unended = |turns: &Loop| !slot.has_ended() && turns.closing.is_none();
+        let unended = |turns: &mut Loop| !slot.has_ended() && turns.closing.is_none();
         // The I/O thread will find the same error, and end.
         let _ = turns.turns.go_on_while(unended);
     }
@@ -193,7 +194,7 @@ enum Go {
 
 impl Loop {
     /// Takes turns, one at least, for as long as `wanted` says so after each.
-    fn go_on_while(&mut self, wanted: impl Fn(&Self) -> bool) -> Result<Go, Failed> {
+    fn go_on_while(&mut self, wanted: impl Fn(&mut Self) -> bool) -> Result<Go, Failed> {
         loop {
             let now = now();
             if let Go::Ended = self.turn(now)? {
@@ -211,6 +212,9 @@ impl Loop {
     fn turn(&mut self, now: Instant) -> Result<Go, Failed> {
         if self.handed.closed.load(Ordering::Acquire) {
             self.closing.get_or_insert(now + CLOSE);
+        }
+        if self.dialog.poll_timeout().is_some_and(|due| due <= now) {
+            self.disturb();
         }
         for broker in 0..self.links.len() {
             self.read(broker, now)?;
@@ -263,9 +267,18 @@ impl Loop {
     }
 
     /// Whether there is nothing to do before something comes or time passes.
-    fn is_at_rest(&self) -> bool {
-        let mut open = self.links.iter().filter_map(|link| link.connection.as_ref());
-        self.is_idle() && self.closing.is_none() && open.all(Connection::is_quiet)
+    fn is_at_rest(&mut self) -> bool {
+        let is_idle = self.is_idle() && self.closing.is_none();
+        is_idle && self.open().all(Connection::is_quiet)
+    }
+
+    /// Sockets may have something, whatever was known of them.
+    fn disturb(&mut self) {
+        self.open().for_each(Connection::disturb);
+    }
+
+    fn open(&mut self) -> impl Iterator<Item = &mut Connection> {
+        self.links.iter_mut().filter_map(|link| link.connection.as_mut())
     }
 
     /// What tells that something comes, and how long there is nothing to do if it does not.
@@ -418,16 +431,22 @@ impl Loop {
         due.map_or(Duration::from_secs(60), |due| due.saturating_duration_since(now))
     }
 
-    fn wait(&self, left: Duration) -> Result<(), Failed> {
-        let mut items = vec![zmq::PollItem::from_fd(self.ear.fd(), zmq::POLLIN)];
-        for link in &self.links {
-            let wanted = !link.outbox.is_empty();
-            items.extend(link.connection.iter().flat_map(|open| open.poll_items(wanted)));
+    fn wait(&mut self, left: Duration) -> Result<(), Failed> {
+        for Link { connection, outbox, .. } in &mut self.links {
+            let Some(connection) = connection else { continue };
+            if (!outbox.is_empty() && connection.has_room()) || !connection.is_quiet() {
+                return Ok(());
+            }
         }
+        let open = self.links.iter().filter_map(|link| link.connection.as_ref());
+        let fds = std::iter::once(self.ear.fd()).chain(open.flat_map(Connection::fds));
+        let mut items = connection::readable(fds);
         connection::poll(&mut items, left)?;
-        if items.first().is_some_and(zmq::PollItem::is_readable) {
+        let mut told = items.iter();
+        if told.next().is_some_and(zmq::PollItem::is_readable) {
             self.ear.clear();
         }
+        self.open().for_each(|connection| connection.told(&mut told));
         Ok(())
     }
 }
@@ -435,7 +454,7 @@ impl Loop {
 impl Link {
     /// Sends what is ready, as far as there is room.
     fn flush(&mut self) -> Result<(), Failed> {
-        let Some(connection) = &self.connection else {
+        let Some(connection) = &mut self.connection else {
             // The dialog has been told, or will be: what is here goes another way.
             self.outbox = Outbox::default();
             return Ok(());
