@@ -39,7 +39,7 @@ const REST: Duration = Duration::from_secs(1);
 pub(crate) struct Submit {
     pub(crate) key: u64,
     pub(crate) request: Request,
-    pub(crate) pending: Arc<Pending>,
+    pub(crate) pending: Pending,
 }
 
 /// What one thread at a time drives: the I/O thread, or a caller that waits for its own
@@ -55,7 +55,7 @@ pub(crate) struct Driver {
 pub(crate) struct Loop {
     context: zmq::Context,
     credentials: Credentials,
-    dialog: Dialog<Arc<Pending>>,
+    dialog: Dialog<Pending>,
     submits: Receiver<Submit>,
     handed: Arc<Handed>,
     ear: Arc<Ear>,
@@ -82,7 +82,7 @@ impl Driver {
     pub(crate) fn new(
         context: zmq::Context,
         credentials: Credentials,
-        dialog: Dialog<Arc<Pending>>,
+        dialog: Dialog<Pending>,
         submits: Receiver<Submit>,
         handed: Arc<Handed>,
     ) -> io::Result<Self> {
@@ -231,7 +231,10 @@ impl Loop {
             self.dialog.close();
         }
         self.publish_early();
-        self.do_actions()?;
+        let mut ended = Vec::new();
+        self.do_actions(&mut ended)?;
+        // Whoever is woken finds what has come for its other calls as well.
+        drop(ended);
         *self.handed.counts() = self.dialog.counts();
         for link in &mut self.links {
             link.flush()?;
@@ -257,7 +260,7 @@ impl Loop {
         }
         while let Some(action) = self.dialog.poll_action() {
             if let Action::Done { token, result } = action {
-                token.slot.end(result);
+                token.end(result, self.dialog.settings().reply_bytes_max);
             }
         }
     }
@@ -317,7 +320,7 @@ impl Loop {
             if pending.slot.is_withdrawn() {
                 let service = request.service;
                 let cancelled = CallError::Cancelled { service, may_have_run: false };
-                pending.slot.end(Err(cancelled));
+                pending.end(Err(cancelled), 0);
             } else {
                 self.dialog.submit(key, request, pending, now);
             }
@@ -365,7 +368,8 @@ impl Loop {
         Ok(())
     }
 
-    fn do_actions(&mut self) -> Result<(), Failed> {
+    /// Does what the dialog asks for. What waits for a call is woken when it is dropped.
+    fn do_actions(&mut self, ended: &mut Vec<Pending>) -> Result<(), Failed> {
         while let Some(action) = self.dialog.poll_action() {
             match action {
                 Action::Connect { broker } => self.connect(broker)?,
@@ -384,18 +388,12 @@ impl Loop {
                     }
                 }
                 Action::Done { token, result } => {
-                    if let (true, Err(error)) = (token.no_reply, &result) {
-                        let service = token.service.as_str();
+                    if let (true, Err(error)) = (token.slot.no_reply, &result) {
+                        let service = token.slot.service.as_str();
                         log::warn!(service; "a request without reply was not sent: {error}");
                     }
-                    let limit = self.dialog.settings().reply_bytes_max;
-                    token.slot.end(match result {
-                        Ok(body) if !token.slot.has_room(&body, limit) => {
-                            let service = token.service.clone();
-                            Err(CallError::ReplyOverLimit { service, limit })
-                        }
-                        result => result,
-                    });
+                    token.end(result, self.dialog.settings().reply_bytes_max);
+                    ended.push(token);
                 }
             }
         }
