@@ -114,8 +114,12 @@ pub(crate) fn keep(
                 let body = Body::from_frames(Vec::new());
                 return (FromBroker::Request { client, task, body }, Some(bytes));
             }
-            let frames = body.into_iter().map(Frame::into_bytes);
-            let body = Body::from_frames(frames);
+            let mut frames = body.into_iter().map(Frame::into_bytes);
+            let body = match (frames.next(), frames.len()) {
+                // Most have one.
+                (Some(frame), 0) => Body::from_frame(frame),
+                (first, _) => Body::from_frames(first.into_iter().chain(frames)),
+            };
             FromBroker::Request { client, task, body }
         }
         FromBroker::Welcome(agreement) => FromBroker::Welcome(agreement),
