@@ -43,19 +43,13 @@ struct State {
 impl State {
     /// The whole reply, once it is there.
     fn take_whole(&mut self) -> Option<Result<Body, CallError>> {
-        let outcome = self.outcome.take()?;
-        if self.parts.is_empty() {
-            return Some(outcome);
-        }
-        let mut parts = std::mem::take(&mut self.parts).into_iter();
-        Some(outcome.map(|last| match parts.next() {
-            None => last,
-            Some(mut whole) => {
-                parts.for_each(|part| whole.append(part));
-                whole.append(last);
-                whole
+        Some(match self.outcome.take()? {
+            Ok(last) if !self.parts.is_empty() => {
+                let parts = std::mem::take(&mut self.parts).into_iter().chain([last]);
+                Ok(Body::from_frames(parts.flatten()))
             }
-        }))
+            outcome => outcome,
+        })
     }
 }
 

@@ -219,8 +219,9 @@ impl Loop {
         for broker in 0..self.links.len() {
             self.read(broker, now)?;
         }
+        let mut ended = Vec::new();
         if self.has_room() {
-            self.take_submits(now);
+            self.take_submits(&mut ended, now)?;
         }
         for key in std::mem::take(&mut *self.handed.cancelled()) {
             self.dialog.cancel(key);
@@ -230,8 +231,6 @@ impl Loop {
         if self.closing.is_some_and(|until| self.submits.is_empty() || now >= until) {
             self.dialog.close();
         }
-        self.publish_early();
-        let mut ended = Vec::new();
         self.do_actions(&mut ended)?;
         // Whoever is woken finds what has come for its other calls as well.
         drop(ended);
@@ -314,17 +313,20 @@ impl Loop {
         self.links.iter().any(|link| !link.outbox.is_empty())
     }
 
-    /// Takes what callers handed over.
-    fn take_submits(&mut self, now: Instant) {
-        for Submit { key, request, pending } in self.submits.try_iter().take(TURN_MAX) {
+    /// Takes what callers handed over, one by one: the memory of each command serves the next.
+    fn take_submits(&mut self, ended: &mut Vec<Pending>, now: Instant) -> Result<(), Failed> {
+        for _ in 0..TURN_MAX {
+            let Ok(Submit { key, request, pending }) = self.submits.try_recv() else { break };
             if pending.slot.is_withdrawn() {
                 let service = request.service;
                 let cancelled = CallError::Cancelled { service, may_have_run: false };
                 pending.end(Err(cancelled), 0);
             } else {
                 self.dialog.submit(key, request, pending, now);
+                self.do_actions(ended)?;
             }
         }
+        Ok(())
     }
 
     /// Reads what a broker sent, and what became of its connection.
@@ -370,6 +372,7 @@ impl Loop {
 
     /// Does what the dialog asks for. What waits for a call is woken when it is dropped.
     fn do_actions(&mut self, ended: &mut Vec<Pending>) -> Result<(), Failed> {
+        let mut published = false;
         while let Some(action) = self.dialog.poll_action() {
             match action {
                 Action::Connect { broker } => self.connect(broker)?,
@@ -388,6 +391,9 @@ impl Loop {
                     }
                 }
                 Action::Done { token, result } => {
+                    if !std::mem::replace(&mut published, true) {
+                        self.publish_early();
+                    }
                     if let (true, Err(error)) = (token.slot.no_reply, &result) {
                         let service = token.slot.service.as_str();
                         log::warn!(service; "a request without reply was not sent: {error}");
