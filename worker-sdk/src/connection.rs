@@ -68,12 +68,10 @@ impl Connection {
         self.answered.len() + self.parts.len()
     }
 
-    /// The next part of an answer, as the dialog is told of it.
+    /// The next part of an answer of another thread, as the dialog is told of it.
     pub(crate) fn next_part(&mut self) -> Option<Event> {
-        self.answered.pop_front().or_else(|| {
-            let (task, part) = self.parts.try_recv().ok()?;
-            self.event(&task, part)
-        })
+        let (task, part) = self.parts.try_recv().ok()?;
+        self.event(&task, part)
     }
 
     /// What a part of an answer means to the dialog. `None` for a part that nobody

@@ -45,7 +45,11 @@ impl Io {
             version => return self.hear(index, FromBroker::decode(version, frames), time),
         };
         match commands {
-            Ok(commands) => commands.for_each(|command| self.hear(index, command, time)),
+            Ok(commands) => commands.for_each(|command| {
+                self.hear(index, command, time);
+                // One by one, so that the memory of each request serves the next.
+                self.tell_answers(index, time);
+            }),
             Err(error) => self.hear(index, Err(error), time),
         }
     }
@@ -117,29 +121,32 @@ impl Io {
     /// Takes what the handlers of this connection have answered; nothing while the
     /// socket does not take what it was given before, so that handlers wait.
     pub(super) fn take_parts(&mut self, index: usize, time: Instant) {
-        self.tell_parts(index, time);
-        self.set_timer(index);
-    }
-
-    fn tell_parts(&mut self, index: usize, time: Instant) {
-        // Bounded, since handlers go on handing over. An inline one goes on while requests
-        // that came ahead wait, each of them begun by the answer before.
-        let mut handed_over = self.connections[index].parts.len();
-        loop {
+        // Bounded, since handlers go on handing over.
+        for _ in 0..=self.connections[index].parts.len() {
+            self.tell_answers(index, time);
             let connection = &mut self.connections[index];
             if !connection.wire.is_clear() {
-                return;
-            }
-            if connection.answered.is_empty() {
-                if handed_over == 0 {
-                    return;
-                }
-                handed_over -= 1;
+                break;
             }
             if let Some(event) = connection.next_part() {
                 connection.dialog.handle(event, time);
                 self.carry_out(index, time);
             }
+        }
+        self.set_timer(index);
+    }
+
+    /// Takes what inline handlers have answered. That goes on while requests that came
+    /// ahead wait, each of them begun by the answer before.
+    fn tell_answers(&mut self, index: usize, time: Instant) {
+        loop {
+            let connection = &mut self.connections[index];
+            if !connection.wire.is_clear() {
+                return;
+            }
+            let Some(event) = connection.answered.pop_front() else { return };
+            connection.dialog.handle(event, time);
+            self.carry_out(index, time);
         }
     }
 
