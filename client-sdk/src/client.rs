@@ -18,7 +18,8 @@ use crate::mmi;
 use crate::options::Options;
 use crate::places::Places;
 use crate::security::Credentials;
-use crate::shared::io::{Driver, Submit};
+use crate::shared::driver::Driver;
+use crate::shared::io::Submit;
 use crate::shared::{Counts, Dialog, Request, Settings};
 use crate::slot::{self, Pending, Slot};
 

@@ -1,14 +1,13 @@
-//! The socket half of a client: whoever drives its sockets.
+//! The socket half of a client, for whoever [drives](super::driver) it.
 //!
 //! One turn of the loop: read what the brokers sent, take what callers handed over,
 //! let time pass, do what the dialog asks for, and send what became ready, to each
 //! broker in as few messages as may be. Then wait for the next event. Sockets are read
 //! before time passes, so that what has come counts, even when it is seen late.
 
-use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -20,8 +19,8 @@ use crate::client::Handed;
 use crate::connection::{self, Connection, Failed, LOOK, Ready};
 use crate::io::now;
 use crate::security::Credentials;
-use crate::slot::{Pending, Slot};
-use crate::wake::{self, Bell, Ear};
+use crate::slot::Pending;
+use crate::wake::Ear;
 
 /// How many calls, and how many messages of a broker, are taken in one turn.
 const TURN_MAX: usize = 128;
@@ -33,7 +32,7 @@ const BATCH_BYTES_MAX: usize = 2 << 20;
 const CLOSE: Duration = Duration::from_secs(1);
 
 /// So often the I/O thread looks for what brokers sent while callers drive.
-const REST: Duration = Duration::from_secs(1);
+pub(super) const REST: Duration = Duration::from_secs(1);
 
 /// A call on its way to the I/O thread.
 pub(crate) struct Submit {
@@ -42,17 +41,8 @@ pub(crate) struct Submit {
     pub(crate) pending: Pending,
 }
 
-/// What one thread at a time drives: the I/O thread, or a caller that waits for its own
-/// reply and finds the I/O thread at rest. That saves it two wake-ups a call.
-pub(crate) struct Driver {
-    /// Nothing once the client has ended.
-    driven: Mutex<Option<Loop>>,
-    bell: Bell,
-    ear: Arc<Ear>,
-}
-
 /// The sockets, and all that decides what passes through them.
-pub(crate) struct Loop {
+pub(super) struct Loop {
     context: zmq::Context,
     credentials: Credentials,
     dialog: Dialog<Pending>,
@@ -61,11 +51,11 @@ pub(crate) struct Loop {
     ear: Arc<Ear>,
     links: Vec<Link>,
     /// Until when what is still to be sent has time, once the client is closed.
-    closing: Option<Instant>,
+    pub(super) closing: Option<Instant>,
     /// Whether a caller has driven since the I/O thread last looked.
-    by_caller: bool,
+    pub(super) by_caller: bool,
     /// Whether the I/O thread, at rest, watches what the sockets were then.
-    watched: bool,
+    pub(super) watched: bool,
 }
 
 /// The socket of one broker, if one is open, and what waits for it.
@@ -77,124 +67,39 @@ struct Link {
     outbox: Outbox,
 }
 
-impl Driver {
-    /// For calls that come by this channel.
-    pub(crate) fn new(
-        context: zmq::Context,
-        credentials: Credentials,
-        dialog: Dialog<Pending>,
-        submits: Receiver<Submit>,
-        handed: Arc<Handed>,
-    ) -> io::Result<Self> {
-        let (bell, ear) = wake::pair()?;
-        let ear = Arc::new(ear);
-        let links = dialog.settings().endpoints.iter().map(|_| Link::default()).collect();
-        let driven = Loop {
-            context,
-            credentials,
-            dialog,
-            submits,
-            handed,
-            ear: ear.clone(),
-            links,
-            closing: None,
-            by_caller: false,
-            watched: false,
-        };
-        Ok(Driver { driven: Mutex::new(Some(driven)), bell, ear })
-    }
-
-    /// Something was handed over.
-    pub(crate) fn ring(&self) {
-        self.bell.ring();
-    }
-
-    /// The I/O thread: drives, and rests while nothing is outstanding, until the client is
-    /// closed or the context terminated.
-    pub(crate) fn run(&self) {
-        // However it ends, nobody is left waiting for it, nor hands over any more.
-        let _ended = Ended(&self.driven);
-        while let Some((fds, left)) = self.go_on_until_rest() {
-            let fds = std::iter::once(self.ear.fd()).chain(fds);
-            let mut items = connection::readable(fds);
-            // A descriptor that a caller has closed meanwhile only ends the wait.
-            if let Err(failed) = connection::poll(&mut items, left) {
-                log::debug!("cannot {}: {}", failed.call, failed.source);
-            }
-        }
-    }
-
-    /// Drives until there is nothing to do. What then tells that something comes, and how
-    /// long to wait for it at most; nothing once the client has ended.
-    fn go_on_until_rest(&self) -> Option<(Vec<RawFd>, Duration)> {
-        let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
-        let turns = driven.as_mut()?;
-        // Whatever it was rung for, or woken by, is done in these turns.
-        self.ear.clear();
-        turns.disturb();
-        match turns.go_on_while(|turns| !turns.is_at_rest()) {
-            Ok(Go::On) => Some(turns.rest()),
-            ended => {
-                turns.end(ended.err());
-                None
-            }
-        }
-    }
-
-    /// A caller waits for what it handed over to end at `slot`: it drives itself if nobody
-    /// else does. Otherwise, and when it ends early, the I/O thread goes on.
-    pub(crate) fn drive(&self, slot: &Slot) {
-        let mut driven = match self.driven.try_lock() {
-            Ok(driven) => driven,
-            // A waker has panicked; what it was called for is done.
-            Err(TryLockError::Poisoned(driven)) => driven.into_inner(),
-            Err(TryLockError::WouldBlock) => return self.ring(),
-        };
-        let Some(turns) = driven.as_mut() else { return };
-        turns.by_caller = true;
-        let turns = Driving { turns, bell: &self.bell };
-        let unended = |turns: &mut Loop| !slot.has_ended() && turns.closing.is_none();
-        // The I/O thread will find the same error, and end.
-        let _ = turns.turns.go_on_while(unended);
-    }
-}
-
-/// Drops the loop, which ends all calls that it has.
-struct Ended<'a>(&'a Mutex<Option<Loop>>);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        let ended = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Wakers are called without the lock.
-        drop(ended);
-    }
-}
-
-/// A caller that drives; whatever makes it stop, the I/O thread goes on with what is left.
-struct Driving<'a> {
-    turns: &'a mut Loop,
-    bell: &'a Bell,
-}
-
-impl Drop for Driving<'_> {
-    fn drop(&mut self) {
-        // There may be other sockets now than those that are watched.
-        if self.turns.watched || !self.turns.is_at_rest() {
-            self.bell.ring();
-        }
-    }
-}
-
 /// Whether there is more to do.
-enum Go {
+pub(super) enum Go {
     On,
     /// The client was closed, and nothing is left to do.
     Ended,
 }
 
 impl Loop {
+    pub(super) fn new(
+        context: zmq::Context,
+        credentials: Credentials,
+        dialog: Dialog<Pending>,
+        submits: Receiver<Submit>,
+        handed: Arc<Handed>,
+        ear: Arc<Ear>,
+    ) -> Self {
+        let links = dialog.settings().endpoints.iter().map(|_| Link::default()).collect();
+        Loop {
+            context,
+            credentials,
+            dialog,
+            submits,
+            handed,
+            ear,
+            links,
+            closing: None,
+            by_caller: false,
+            watched: false,
+        }
+    }
+
     /// Takes turns, one at least, for as long as `wanted` says so after each.
-    fn go_on_while(&mut self, wanted: impl Fn(&mut Self) -> bool) -> Result<Go, Failed> {
+    pub(super) fn go_on_while(&mut self, wanted: impl Fn(&mut Self) -> bool) -> Result<Go, Failed> {
         loop {
             let now = now();
             if let Go::Ended = self.turn(now)? {
@@ -247,7 +152,7 @@ impl Loop {
     }
 
     /// Ends all calls.
-    fn end(&mut self, failed: Option<Failed>) {
+    pub(super) fn end(&mut self, failed: Option<Failed>) {
         if let Some(failed) = failed {
             log::debug!("the client ends: ZeroMQ cannot {}: {}", failed.call, failed.source);
         }
@@ -269,13 +174,13 @@ impl Loop {
     }
 
     /// Whether there is nothing to do before something comes or time passes.
-    fn is_at_rest(&mut self) -> bool {
+    pub(super) fn is_at_rest(&mut self) -> bool {
         let is_idle = self.is_idle() && self.closing.is_none();
         is_idle && self.open().all(Connection::is_quiet)
     }
 
     /// Sockets may have something, whatever was known of them.
-    fn disturb(&mut self) {
+    pub(super) fn disturb(&mut self) {
         self.open().for_each(Connection::disturb);
     }
 
@@ -285,7 +190,7 @@ impl Loop {
 
     /// What tells that something comes, and how long there is nothing to do if it does not.
     /// While callers drive, what brokers send is theirs, and only looked for now and then.
-    fn rest(&mut self) -> (Vec<RawFd>, Duration) {
+    pub(super) fn rest(&mut self) -> (Vec<RawFd>, Duration) {
         let left = self.due(now());
         self.watched = !std::mem::take(&mut self.by_caller);
         if !self.watched {
@@ -470,30 +375,5 @@ impl Link {
             self.outbox.sent();
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::shared::Settings;
-
-    #[test]
-    fn a_ring_is_heard_once() {
-        let dialog = Dialog::new(Settings::default(), 7).expect("settings");
-        let (_submits, taken) = crossbeam_channel::bounded(1);
-        let handed = Arc::new(Handed::default());
-        let (context, credentials) = (zmq::Context::new(), Credentials::default());
-        let driver = Driver::new(context, credentials, dialog, taken, handed).expect("a pipe");
-        let is_rung = || {
-            let mut items = [zmq::PollItem::from_fd(driver.ear.fd(), zmq::POLLIN)];
-            zmq::poll(&mut items, 0).expect("a poll") == 1
-        };
-        driver.ring();
-        assert!(is_rung());
-        let (fds, left) = driver.go_on_until_rest().expect("it goes on");
-        assert!(fds.is_empty() && left >= REST && !is_rung());
-        driver.ring();
-        assert!(is_rung(), "and then again");
     }
 }
