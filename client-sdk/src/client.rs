@@ -18,7 +18,8 @@ use crate::mmi;
 use crate::options::Options;
 use crate::places::Places;
 use crate::security::Credentials;
-use crate::shared::io::{Driver, Submit};
+use crate::shared::driver::Driver;
+use crate::shared::io::Submit;
 use crate::shared::{Counts, Dialog, Request, Settings};
 use crate::slot::{self, Pending, Slot};
 
@@ -282,16 +283,15 @@ impl Client {
             WhenFull::Error => Duration::ZERO,
         };
         let place = Places::take(&shared.places, weight(&request), wait)?;
-        let slot = Arc::new(Slot::default());
-        let service = request.service.clone();
-        let pending = Arc::new(Pending { slot: slot.clone(), _place: place, service, no_reply });
+        let slot = Arc::new(Slot::new(request.service.clone(), no_reply));
+        let pending = Pending::new(slot.clone(), place);
         let key = shared.keys.fetch_add(1, Ordering::Relaxed);
-        let closed = CallError::Closed { may_have_run: false };
-        if shared.handed.closed.load(Ordering::Acquire) {
-            return Err(closed);
-        }
         // There is room for as many as there are places.
-        shared.submits.try_send(Submit { key, request, pending }).map_err(|_| closed)?;
+        if shared.handed.closed.load(Ordering::Acquire)
+            || shared.submits.try_send(Submit { key, request, pending }).is_err()
+        {
+            return Err(CallError::Closed { may_have_run: false });
+        }
         Ok(Call::new(key, slot, shared.clone()))
     }
 }

@@ -16,6 +16,7 @@ use majordomo_protocol::{HandshakeFailure, Security, dump};
 
 use crate::monitor::{Monitor, Told};
 use crate::security;
+use crate::socket::{Socket, retry};
 
 /// How long after a refused connection another is tried.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
@@ -43,7 +44,7 @@ fn failed(call: &'static str) -> impl FnOnce(zmq::Error) -> Failed {
 }
 
 pub(crate) struct Connection {
-    socket: zmq::Socket,
+    socket: Socket,
     /// Tells of the connection; none for inproc, where there is nothing to tell.
     monitor: Option<Monitor>,
     /// A second connection, for inproc only. Nothing is sent over it, so it has room for
@@ -101,6 +102,7 @@ impl Connection {
             false => Some(Monitor::of(&socket, context).map_err(failed("monitor a socket"))?),
         };
         socket.connect(endpoint).map_err(failed("connect"))?;
+        let socket = Socket::new(socket).map_err(failed("look at a socket"))?;
         let second = match inproc {
             true => Some(second(context, endpoint).map_err(failed("connect"))?),
             false => None,
@@ -121,7 +123,7 @@ impl Connection {
     /// Lets it go on for at most so long, once it is closed, to send what it has not sent.
     pub(crate) fn linger(&self, time: Duration) -> Result<(), Failed> {
         let ms = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
-        self.socket.set_linger(ms).map_err(failed("set the options of a socket"))
+        self.socket.options().set_linger(ms).map_err(failed("set the options of a socket"))
     }
 
     pub(crate) fn endpoint(&self) -> &str {
@@ -137,8 +139,11 @@ impl Connection {
             let events = retry(|| second.get_events()).map_err(failed("look at a socket"))?;
             self.broken = !events.contains(zmq::POLLOUT);
         }
-        let events = retry(|| self.socket.get_events()).map_err(failed("look at a socket"))?;
-        Ok(match (events.contains(zmq::POLLIN), self.broken, self.established) {
+        if self.broken {
+            self.socket.disturb();
+        }
+        let readable = self.socket.is_readable().map_err(failed("look at a socket"))?;
+        Ok(match (readable, self.broken, self.established) {
             (true, _, _) => Ready::Readable,
             (_, true, true) => Ready::Lost,
             (_, true, false) => Ready::Refused,
@@ -148,7 +153,7 @@ impl Connection {
     }
 
     fn read_monitor(&mut self) -> Result<(), Failed> {
-        let Some(monitor) = &self.monitor else { return Ok(()) };
+        let Some(monitor) = &mut self.monitor else { return Ok(()) };
         loop {
             match monitor.told() {
                 Ok(Some(Told::Reached)) if self.is_secured => {
@@ -177,31 +182,24 @@ impl Connection {
         again.saturating_duration_since(now)
     }
 
-    /// Sends all frames, or says that there is no room or the connection broke. What was
-    /// sent of an incomplete message ZeroMQ takes back.
-    pub(crate) fn send(&self, frames: &[Vec<u8>]) -> Result<bool, Failed> {
-        let mut rest = frames.iter().peekable();
-        while let Some(frame) = rest.next() {
-            let more = if rest.peek().is_some() { zmq::SNDMORE } else { 0 };
-            match retry(|| self.socket.send(&frame[..], zmq::DONTWAIT | more)) {
-                Ok(()) => {}
-                Err(zmq::Error::EAGAIN) => return Ok(false),
-                Err(error) => return Err(failed("send")(error)),
-            }
+    /// Sends all frames, or says that there is no room or the connection broke.
+    pub(crate) fn send(&mut self, frames: &[Vec<u8>]) -> Result<bool, Failed> {
+        let sent = self.socket.send(frames).map_err(failed("send"))?;
+        if sent {
+            log::trace!(endpoint = self.endpoint.as_str(); "sent{}", lines(frames));
         }
-        log::trace!(endpoint = self.endpoint.as_str(); "sent{}", lines(frames));
-        Ok(true)
+        Ok(sent)
     }
 
     /// Receives all frames of a message that is there.
-    pub(crate) fn receive(&self) -> Result<Vec<zmq::Message>, Failed> {
-        let frames = receive(&self.socket).map_err(failed("receive"))?;
+    pub(crate) fn receive(&mut self) -> Result<Vec<zmq::Message>, Failed> {
+        let frames = self.socket.receive().map_err(failed("receive"))?;
         log::trace!(endpoint = self.endpoint.as_str(); "received{}", lines(&frames));
         Ok(frames)
     }
 
     /// As [`Connection::receive`]; nothing when no message is there.
-    pub(crate) fn try_receive(&self) -> Result<Option<Vec<zmq::Message>>, Failed> {
+    pub(crate) fn try_receive(&mut self) -> Result<Option<Vec<zmq::Message>>, Failed> {
         match self.receive() {
             Ok(frames) => Ok(Some(frames)),
             Err(Failed { source: zmq::Error::EAGAIN, .. }) => Ok(None),
@@ -209,29 +207,39 @@ impl Connection {
         }
     }
 
-    /// What to poll for whoever waits for more than this connection: for messages,
-    /// and for room to send if that is `wanted`.
-    pub(crate) fn poll_items(&self, wanted: bool) -> impl Iterator<Item = zmq::PollItem<'_>> {
-        let events = if wanted { zmq::POLLIN | zmq::POLLOUT } else { zmq::POLLIN };
-        let monitor = self.monitor.iter().map(|monitor| monitor.socket().as_poll_item(zmq::POLLIN));
-        std::iter::once(self.socket.as_poll_item(events)).chain(monitor)
+    /// Something may have come, or time passes and what has come counts.
+    pub(crate) fn disturb(&mut self) {
+        self.sockets().for_each(Socket::disturb);
     }
 
     /// Whether nothing has come that was not read.
-    pub(crate) fn is_quiet(&self) -> bool {
-        let mut sockets =
-            std::iter::once(&self.socket).chain(self.monitor.as_ref().map(Monitor::socket));
-        sockets.all(|socket| {
-            retry(|| socket.get_events()).is_ok_and(|events| !events.contains(zmq::POLLIN))
-        })
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.sockets().all(|socket| socket.is_readable().is_ok_and(|readable| !readable))
     }
 
-    /// What becomes readable when something comes, for whoever waits without the sockets;
-    /// they must have been [quiet](Connection::is_quiet) then.
-    pub(crate) fn fds(&self) -> Vec<RawFd> {
-        let sockets =
-            std::iter::once(&self.socket).chain(self.monitor.as_ref().map(Monitor::socket));
-        sockets.filter_map(|socket| socket.get_fd().ok()).collect()
+    /// Whether there is room to send, for somebody who found none.
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.socket.is_writable().unwrap_or(true)
+    }
+
+    /// What becomes readable when something comes, or room to send, and there was
+    /// [nothing](Connection::is_quiet) before.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = RawFd> {
+        let monitor = self.monitor.iter().map(|monitor| monitor.socket().fd());
+        std::iter::once(self.socket.fd()).chain(monitor)
+    }
+
+    /// A poll of [these](Connection::fds) is over.
+    pub(crate) fn told<'a>(&mut self, items: &mut impl Iterator<Item = &'a zmq::PollItem<'a>>) {
+        for (socket, item) in self.sockets().zip(items) {
+            if item.is_readable() {
+                socket.disturb();
+            }
+        }
+    }
+
+    fn sockets(&mut self) -> impl Iterator<Item = &mut Socket> {
+        std::iter::once(&mut self.socket).chain(self.monitor.as_mut().map(Monitor::socket_mut))
     }
 
     /// Whether the connection is without monitor, so that somebody must look now and
@@ -241,12 +249,14 @@ impl Connection {
     }
 
     /// Waits until something may have changed, or for `left`.
-    pub(crate) fn wait(&self, left: Duration) -> Result<(), Failed> {
-        let socket = self.socket.as_poll_item(zmq::POLLIN);
-        match &self.monitor {
-            Some(monitor) => poll(&mut [socket, monitor.socket().as_poll_item(zmq::POLLIN)], left),
-            None => poll(&mut [socket], left.min(LOOK)),
+    pub(crate) fn wait(&mut self, left: Duration) -> Result<(), Failed> {
+        if self.is_quiet() {
+            let left = if self.must_look() { left.min(LOOK) } else { left };
+            let mut items = readable(self.fds());
+            poll(&mut items, left)?;
+            self.told(&mut items.iter());
         }
+        Ok(())
     }
 }
 
@@ -261,22 +271,14 @@ fn second(context: &zmq::Context, endpoint: &str) -> zmq::Result<zmq::Socket> {
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.monitor.is_some() {
-            Monitor::stop(&self.socket);
+            Monitor::stop(self.socket.options());
         }
     }
 }
 
-/// Receives all frames of a message, or EAGAIN when none is there.
-pub(crate) fn receive(socket: &zmq::Socket) -> zmq::Result<Vec<zmq::Message>> {
-    let mut frames = Vec::new();
-    loop {
-        let frame = retry(|| socket.recv_msg(zmq::DONTWAIT))?;
-        let more = frame.get_more();
-        frames.push(frame);
-        if !more {
-            return Ok(frames);
-        }
-    }
+/// What to poll for these to be readable.
+pub(crate) fn readable<'a>(fds: impl Iterator<Item = RawFd>) -> Vec<zmq::PollItem<'a>> {
+    fds.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect()
 }
 
 /// Waits for one of `items`, for a signal, or for `left`, rounded up.
@@ -285,16 +287,6 @@ pub(crate) fn poll(items: &mut [zmq::PollItem], left: Duration) -> Result<(), Fa
     match zmq::poll(items, i64::try_from(ms).unwrap_or(i64::MAX)) {
         Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
         Err(error) => Err(failed("wait")(error)),
-    }
-}
-
-/// Repeats a call that does not block while signals interrupt it.
-fn retry<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
-    loop {
-        match call() {
-            Err(zmq::Error::EINTR) => {}
-            done => return done,
-        }
     }
 }
 

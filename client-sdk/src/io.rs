@@ -94,6 +94,9 @@ impl Io {
             }
             return Ok(());
         };
+        if left.is_zero() {
+            connection.disturb();
+        }
         let ready = connection.ready()?;
         if let Some(failure) = connection.handshake() {
             dialog.handle(Event::<zmq::Message>::Handshake(failure), now);

@@ -109,6 +109,7 @@ mod security;
 mod settings;
 pub mod shared;
 mod slot;
+mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(any(feature = "json", feature = "msgpack"))]

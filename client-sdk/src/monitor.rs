@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use majordomo_protocol::HandshakeFailure;
 use zmq::SocketEvent;
 
-use crate::connection::receive;
+use crate::socket::Socket;
 
 /// What became of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub(crate) enum Told {
 /// be told, and with them everything in their context. They go on telling while a
 /// closed socket comes to its end, which nobody can wait for. So a socket tells nothing
 /// any more before it is closed.
-pub(crate) struct Monitor(zmq::Socket);
+pub(crate) struct Monitor(Socket);
 
 /// What a monitor tells. CONNECT_RETRIED: an attempt failed. So a socket has few events
 /// in its life, and its monitor never fills, which would stop ZeroMQ's thread too. Not
@@ -48,13 +48,13 @@ impl Monitor {
     pub(crate) fn of(socket: &zmq::Socket, context: &zmq::Context) -> zmq::Result<Self> {
         let name = Self::name();
         // First, since nothing may fail once the socket is monitored.
-        let monitor = context.socket(zmq::PAIR)?;
-        monitor.set_linger(0)?;
+        let monitor = Socket::new(context.socket(zmq::PAIR)?)?;
+        monitor.options().set_linger(0)?;
         socket.monitor(
             &name,
             EVENTS.iter().fold(0, |mask, event| mask | i32::from(event.to_raw())),
         )?;
-        monitor.connect(&name)?;
+        monitor.options().connect(&name)?;
         Ok(Monitor(monitor))
     }
 
@@ -72,13 +72,17 @@ impl Monitor {
     }
 
     /// What to wait for.
-    pub(crate) fn socket(&self) -> &zmq::Socket {
+    pub(crate) fn socket(&self) -> &Socket {
         &self.0
     }
 
+    pub(crate) fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.0
+    }
+
     /// What is told next, `None` for what is of no interest; EAGAIN when nothing is.
-    pub(crate) fn told(&self) -> zmq::Result<Option<Told>> {
-        let frames = receive(&self.0)?;
+    pub(crate) fn told(&mut self) -> zmq::Result<Option<Told>> {
+        let frames = self.0.receive()?;
         // An event is two bytes in the machine's order, and a value of four.
         let Some(&[low, high, a, b, c, d]) = frames.first().map(|frame| &frame[..]) else {
             return Ok(None);

@@ -17,10 +17,16 @@ use crate::places::Place;
 const FRAME_WEIGHT: usize = 64;
 
 /// What has come for one call and was not read yet.
-#[derive(Default)]
 pub(crate) struct Slot {
+    pub(crate) service: ServiceName,
+    /// Nobody will look at how it ended.
+    pub(crate) no_reply: bool,
     state: Mutex<State>,
     changed: Condvar,
+    /// Whether there is or was an outcome; set with the state locked.
+    ended: AtomicBool,
+    /// Whether somebody waits or has waited for a change; set with the state locked.
+    awaited: AtomicBool,
     /// Set when nobody wants the call any more, in case it is still on its way to the
     /// I/O thread.
     withdrawn: AtomicBool,
@@ -31,48 +37,50 @@ struct State {
     parts: VecDeque<Body>,
     weight: usize,
     outcome: Option<Result<Body, CallError>>,
-    /// Whether there is or was an outcome.
-    ended: bool,
     waker: Option<Waker>,
-    /// Whether a thread sleeps until something changes.
-    waiting: bool,
 }
 
 impl State {
     /// The whole reply, once it is there.
     fn take_whole(&mut self) -> Option<Result<Body, CallError>> {
-        let outcome = self.outcome.take()?;
-        let mut parts = std::mem::take(&mut self.parts).into_iter();
-        Some(outcome.map(|last| match parts.next() {
-            None => last,
-            Some(mut whole) => {
-                parts.for_each(|part| whole.append(part));
-                whole.append(last);
-                whole
+        Some(match self.outcome.take()? {
+            Ok(last) if !self.parts.is_empty() => {
+                let parts = std::mem::take(&mut self.parts).into_iter().chain([last]);
+                Ok(Body::from_frames(parts.flatten()))
             }
-        }))
+            outcome => outcome,
+        })
     }
 }
 
 impl Slot {
+    pub(crate) fn new(service: ServiceName, no_reply: bool) -> Self {
+        Slot {
+            service,
+            no_reply,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            ended: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
+            withdrawn: AtomicBool::new(false),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state and tells whoever waits. Their waker runs outside the lock:
-    /// it may be anybody's code.
-    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        let mut state = self.lock();
-        let result = change(&mut state);
-        let (waker, waiting) = (state.waker.take(), state.waiting);
-        drop(state);
-        if waiting {
-            self.changed.notify_all();
+    /// Tells whoever waits that something has changed. Their waker runs outside the lock: it
+    /// may be anybody's code.
+    fn wake(&self) {
+        if !self.awaited.load(Ordering::Acquire) {
+            return;
         }
+        let waker = self.lock().waker.take();
+        self.changed.notify_all();
         if let Some(waker) = waker {
             waker.wake();
         }
-        result
     }
 
     /// The state once `nothing` is no longer true of it, or after so long; blocks.
@@ -81,13 +89,13 @@ impl Slot {
         timeout: Option<Duration>,
         nothing: impl Fn(&State) -> bool,
     ) -> MutexGuard<'_, State> {
-        let mut state = self.lock();
+        let state = self.lock();
         if !nothing(&state) {
             return state;
         }
-        state.waiting = true;
+        self.awaited.store(true, Ordering::Release);
         let nothing = |state: &mut State| nothing(state);
-        let mut state = match timeout {
+        match timeout {
             None => {
                 let waiting = self.changed.wait_while(state, nothing);
                 waiting.unwrap_or_else(PoisonError::into_inner)
@@ -96,36 +104,31 @@ impl Slot {
                 let waiting = self.changed.wait_timeout_while(state, timeout, nothing);
                 waiting.unwrap_or_else(PoisonError::into_inner).0
             }
-        };
-        state.waiting = false;
-        state
+        }
     }
 
     /// Leaves a part. Whether there was room: what waits weighs at most `limit`.
     pub(crate) fn part(&self, body: Body, limit: usize) -> bool {
-        self.change(|state| {
-            let weight = weight(&body);
-            let fits = state.weight + weight <= limit;
-            if fits {
-                state.weight += weight;
-                state.parts.push_back(body);
-            }
-            fits
-        })
+        let weight = weight(&body);
+        let mut state = self.lock();
+        let fits = state.weight + weight <= limit;
+        if fits {
+            state.weight += weight;
+            state.parts.push_back(body);
+        }
+        drop(state);
+        self.wake();
+        fits
     }
 
-    /// Whether a last part like this has room beside the parts that wait.
-    pub(crate) fn has_room(&self, body: &Body, limit: usize) -> bool {
-        self.lock().weight + weight(body) <= limit
-    }
-
-    /// Leaves the outcome; a second one changes nothing.
-    pub(crate) fn end(&self, outcome: Result<Body, CallError>) {
-        self.change(|state| {
-            if !state.ended {
-                (state.ended, state.outcome) = (true, Some(outcome));
-            }
-        });
+    /// Leaves the outcome, given what the parts weigh that wait; a second one changes nothing.
+    /// Wakes nobody.
+    fn end(&self, outcome: impl FnOnce(usize) -> Result<Body, CallError>) {
+        let mut state = self.lock();
+        if !self.has_ended() {
+            state.outcome = Some(outcome(state.weight));
+            self.ended.store(true, Ordering::Release);
+        }
     }
 
     pub(crate) fn withdraw(&self) {
@@ -137,23 +140,23 @@ impl Slot {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.lock().ended
+        self.ended.load(Ordering::Acquire)
     }
 
     /// The whole reply; blocks until it is there. None if it was taken before.
     pub(crate) fn wait(&self) -> Option<Result<Body, CallError>> {
-        self.wait_while(None, |state| !state.ended).take_whole()
+        self.wait_while(None, |_| !self.has_ended()).take_whole()
     }
 
     /// As [`Slot::wait`], but at most so long.
     pub(crate) fn wait_timeout(&self, timeout: Duration) -> Option<Result<Body, CallError>> {
-        self.wait_while(Some(timeout), |state| !state.ended).take_whole()
+        self.wait_while(Some(timeout), |_| !self.has_ended()).take_whole()
     }
 
     /// The next part, or the end; blocks until it is there. None if the end was taken
     /// before.
     pub(crate) fn next(&self) -> Option<Result<Reply, CallError>> {
-        let mut state = self.wait_while(None, |state| state.parts.is_empty() && !state.ended);
+        let mut state = self.wait_while(None, |state| state.parts.is_empty() && !self.has_ended());
         match state.parts.pop_front() {
             Some(part) => {
                 state.weight = state.weight.saturating_sub(weight(&part));
@@ -166,13 +169,14 @@ impl Slot {
     /// The whole reply; until it is there `context` is woken.
     pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Result<Body, CallError>>> {
         let mut state = self.lock();
-        if state.ended {
+        if self.has_ended() {
             return Poll::Ready(state.take_whole());
         }
         match &mut state.waker {
             Some(waker) => waker.clone_from(context.waker()),
             none => *none = Some(context.waker().clone()),
         }
+        self.awaited.store(true, Ordering::Release);
         Poll::Pending
     }
 }
@@ -182,18 +186,44 @@ pub(crate) fn weight(body: &Body) -> usize {
     body.size() + body.frames().len().saturating_sub(1) * FRAME_WEIGHT
 }
 
-/// The I/O thread's end of a call. When the last is dropped the call has ended, at the
-/// worst as closed, and its place is free: so it is even if the thread ends early.
+/// The I/O thread's end of a call, with the call's place. When it is dropped the call has
+/// ended, at the worst as closed, whoever waits for it is woken, and the place is free: so it
+/// is even if the thread ends early.
 pub(crate) struct Pending {
     pub(crate) slot: Arc<Slot>,
-    pub(crate) _place: Place,
-    pub(crate) service: ServiceName,
-    /// Nobody will look at how it ended.
-    pub(crate) no_reply: bool,
+    place: Option<Place>,
+}
+
+impl Pending {
+    pub(crate) fn new(slot: Arc<Slot>, place: Place) -> Self {
+        Pending { slot, place: Some(place) }
+    }
+
+    /// The call has ended so, unless the last part has no room beside those that wait.
+    pub(crate) fn end(&self, outcome: Result<Body, CallError>, limit: usize) {
+        self.slot.end(|waiting| match outcome {
+            Ok(body) if waiting + weight(&body) > limit => {
+                Err(CallError::ReplyOverLimit { service: self.slot.service.clone(), limit })
+            }
+            outcome => outcome,
+        });
+    }
+}
+
+impl Clone for Pending {
+    /// One to leave parts by: it has no place, and its end means nothing.
+    fn clone(&self) -> Self {
+        Pending { slot: self.slot.clone(), place: None }
+    }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.slot.end(Err(CallError::Closed { may_have_run: true }));
+        if self.place.is_some() {
+            if !self.slot.has_ended() {
+                self.slot.end(|_| Err(CallError::Closed { may_have_run: true }));
+            }
+            self.slot.wake();
+        }
     }
 }

@@ -68,12 +68,10 @@ impl Connection {
         self.answered.len() + self.parts.len()
     }
 
-    /// The next part of an answer, as the dialog is told of it.
+    /// The next part of an answer of another thread, as the dialog is told of it.
     pub(crate) fn next_part(&mut self) -> Option<Event> {
-        self.answered.pop_front().or_else(|| {
-            let (task, part) = self.parts.try_recv().ok()?;
-            self.event(&task, part)
-        })
+        let (task, part) = self.parts.try_recv().ok()?;
+        self.event(&task, part)
     }
 
     /// What a part of an answer means to the dialog. `None` for a part that nobody
@@ -114,8 +112,12 @@ pub(crate) fn keep(
                 let body = Body::from_frames(Vec::new());
                 return (FromBroker::Request { client, task, body }, Some(bytes));
             }
-            let frames = body.into_iter().map(Frame::into_bytes);
-            let body = Body::from_frames(frames);
+            let mut frames = body.into_iter().map(Frame::into_bytes);
+            let body = match (frames.next(), frames.len()) {
+                // Most have one.
+                (Some(frame), 0) => Body::from_frame(frame),
+                (first, _) => Body::from_frames(first.into_iter().chain(frames)),
+            };
             FromBroker::Request { client, task, body }
         }
         FromBroker::Welcome(agreement) => FromBroker::Welcome(agreement),

@@ -8,11 +8,20 @@ use std::ops::Deref;
 pub(crate) enum Frame {
     /// As libzmq received it. Boxed, because commands are moved about and few have one.
     Received(Box<zmq::Message>),
-    /// Copied out of a batch.
+    /// A short one, or copied out of a batch.
     Copied(Vec<u8>),
 }
 
 impl Frame {
+    /// What libzmq received; a copy of up to `copied_bytes_max` bytes.
+    pub(crate) fn of(message: zmq::Message, copied_bytes_max: usize) -> Self {
+        if message.len() <= copied_bytes_max {
+            Frame::Copied(message.to_vec())
+        } else {
+            Frame::Received(Box::new(message))
+        }
+    }
+
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         match self {
             Frame::Received(message) => message.to_vec(),

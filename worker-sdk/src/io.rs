@@ -264,7 +264,13 @@ impl Io {
 
     /// Waits for something to do. Gives the connections that are readable or
     /// writable.
-    fn poll(&self, timeout: Option<Duration>) -> Result<Vec<(usize, bool, bool)>, Error> {
+    ///
+    /// Not with the sockets themselves, which libzmq's poll asks several times each.
+    fn poll(&mut self, timeout: Option<Duration>) -> Result<Vec<(usize, bool, bool)>, Error> {
+        let due = self.due();
+        if !due.is_empty() {
+            return Ok(due);
+        }
         let mut indices = Vec::with_capacity(self.connections.len());
         let mut items = Vec::with_capacity(self.connections.len() + 1);
         items.push(zmq::PollItem::from_fd(self.wake_up.fd(), zmq::POLLIN));
@@ -286,9 +292,18 @@ impl Io {
         if items[0].is_readable() {
             self.wake_up.clear();
         }
-        let due = indices.into_iter().zip(&items[1..]);
-        let due = due.map(|(index, item)| (index, item.is_readable(), item.is_writable()));
-        Ok(due.filter(|&(_, readable, writable)| readable || writable).collect())
+        let told = indices.into_iter().zip(&items[1..]).filter(|(_, item)| item.is_readable());
+        let told: Vec<_> = told.map(|(index, _)| index).collect();
+        drop(items);
+        told.iter().for_each(|index| self.connections[*index].wire.disturb());
+        Ok(self.due())
+    }
+
+    /// The connections that are readable or writable.
+    fn due(&mut self) -> Vec<(usize, bool, bool)> {
+        let ready = self.connections.iter_mut().map(|connection| connection.wire.ready());
+        let due = ready.enumerate().map(|(index, (read, write))| (index, read, write));
+        due.filter(|(_, read, write)| *read || *write).collect()
     }
 }
 

@@ -68,6 +68,10 @@ impl Watch {
         self.0.as_poll_item(zmq::POLLIN)
     }
 
+    pub(crate) fn is_readable(&self) -> bool {
+        self.0.get_events().is_ok_and(|events| events.contains(zmq::POLLIN))
+    }
+
     /// How a handshake failed since it was last asked, if one did.
     pub(crate) fn failure(&self) -> Option<HandshakeFailure> {
         let mut last = None;

@@ -40,12 +40,18 @@ const BATCH_RECORDS_MAX: usize = 128;
 /// Majordomo's `frames_max` is 8 or more.
 const BATCH_FRAMES_MAX: usize = 8;
 
+/// Up to here a frame is cheaper to copy than to ask libzmq for its bytes at each record.
+const COPIED_BYTES_MAX: usize = 16 * 1024;
+
 /// The socket of one connection, when it has one.
 pub(crate) struct Wire {
     version: Version,
     /// Bytes of a batch of several commands, at most.
     batch_bytes_max: usize,
     socket: Option<zmq::Socket>,
+    /// There is nothing to read before the socket's descriptor is readable. It tells what
+    /// comes only until the socket is used next, whatever for.
+    quiet: bool,
     /// Of the socket's handshakes, if anybody wants to know of them.
     watch: Option<Watch>,
     /// What was written since the last flush (MDP/1.0).
@@ -75,6 +81,7 @@ impl Wire {
             version,
             batch_bytes_max,
             socket: None,
+            quiet: false,
             watch: None,
             batch: None,
             outgoing,
@@ -101,7 +108,7 @@ impl Wire {
         let watch = is_watched && !endpoint.as_str().starts_with("inproc:");
         let watch = watch.then(|| Watch::of(&socket, context)).transpose()?;
         let connected = socket.connect(endpoint.as_str());
-        (self.socket, self.watch) = (Some(socket), watch);
+        (self.socket, self.watch, self.quiet) = (Some(socket), watch, false);
         if connected.is_err() {
             self.close_with_linger(0);
         }
@@ -122,11 +129,31 @@ impl Wire {
         self.batch.is_some()
     }
 
+    /// Whether there is something to read, and room for what waits. When there is neither,
+    /// [these](Wire::poll_items) tell of it, if nothing is done with the socket before.
+    pub(crate) fn ready(&mut self) -> (bool, bool) {
+        let Some(socket) = &self.socket else { return (false, false) };
+        let waits = !self.outgoing.is_empty();
+        let is_told = self.watch.as_ref().is_some_and(Watch::is_readable);
+        if self.quiet && !waits {
+            return (is_told, false);
+        }
+        // An error shows itself to whoever reads.
+        let events = retry(|| socket.get_events()).unwrap_or(zmq::POLLIN);
+        self.quiet = !events.contains(zmq::POLLIN);
+        let readable = is_told || (!self.quiet && !self.closing);
+        (readable, waits && events.contains(zmq::POLLOUT))
+    }
+
+    /// One of these has become readable.
+    pub(crate) fn disturb(&mut self) {
+        self.quiet = false;
+    }
+
     /// What to wait for.
     pub(crate) fn poll_items(&self) -> impl Iterator<Item = zmq::PollItem<'_>> {
-        let read = if self.closing { zmq::PollEvents::empty() } else { zmq::POLLIN };
-        let write = if self.is_clear() { zmq::PollEvents::empty() } else { zmq::POLLOUT };
-        let socket = self.socket.iter().map(move |socket| socket.as_poll_item(read | write));
+        let fd = self.socket.iter().filter_map(|socket| socket.get_fd().ok());
+        let socket = fd.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN));
         socket.chain(self.watch.iter().map(Watch::poll_item))
     }
 
@@ -205,6 +232,7 @@ impl Wire {
     fn send_sealed(&mut self) -> zmq::Result<u64> {
         let mut answers = 0;
         if let Some(socket) = &self.socket {
+            self.quiet = false;
             while let Some(message) = self.outgoing.front_mut() {
                 if !send(socket, &mut message.frames)? {
                     return Ok(answers);
@@ -255,15 +283,18 @@ impl Wire {
             return Ok(None);
         };
         let mut message = match retry(|| socket.recv_msg(zmq::DONTWAIT)) {
-            Err(zmq::Error::EAGAIN) => return Ok(None),
+            Err(zmq::Error::EAGAIN) => {
+                self.quiet = true;
+                return Ok(None);
+            }
             message => message?,
         };
-        let mut frames = Vec::new();
+        let mut frames = Vec::with_capacity(1);
         while message.get_more() {
-            frames.push(Frame::Received(Box::new(message)));
+            frames.push(Frame::of(message, COPIED_BYTES_MAX));
             message = retry(|| socket.recv_msg(zmq::DONTWAIT))?;
         }
-        frames.push(Frame::Received(Box::new(message)));
+        frames.push(Frame::of(message, COPIED_BYTES_MAX));
         // It was let in, and nobody needs to look any more. If it is not when ZeroMQ connects
         // again, the broker is silent, and the next socket tells why.
         if self.watch.is_some() {

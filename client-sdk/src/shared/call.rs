@@ -6,6 +6,7 @@ use majordomo_protocol::client::ToBroker;
 use majordomo_protocol::{Body, HandshakeFailure, Reason, RequestId, Terms, code};
 
 use super::event::Request;
+use super::timers::{Timer, Timers};
 use crate::call_error::CallError;
 
 #[derive(Debug)]
@@ -125,6 +126,12 @@ impl<T> Call<T> {
             Some(within) if !self.may_have_run() => self.ends.min(self.began + within),
             _ => self.ends,
         }
+    }
+
+    /// Sets its timer, but never past its end.
+    pub(super) fn set_timer(&mut self, timers: &mut Timers, key: u64, due: Instant) {
+        let due = due.min(self.ends_at());
+        timers.set(Timer::Call(key), &mut self.due, Some(due));
     }
 
     /// The pause before the next try.

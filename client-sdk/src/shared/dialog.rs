@@ -1,6 +1,7 @@
 //! The calls of a client, their tries, and the brokers they go to.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::time::Instant;
 
 use foldhash::{HashMap, HashMapExt};
@@ -79,7 +80,7 @@ impl<T: Clone> Dialog<T> {
 
     /// When [`Dialog::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(due, _)| due)
+        self.timers.first()
     }
 
     /// The next thing to do.
@@ -89,15 +90,17 @@ impl<T: Clone> Dialog<T> {
 
     /// Begins a call. `key` numbers it, and may not be used a second time.
     pub fn submit(&mut self, key: u64, request: Request, token: T, now: Instant) {
-        if self.closed || self.calls.contains_key(&key) {
-            let result = Err(CallError::Closed { may_have_run: false });
-            self.actions.push_back(Action::Done { token, result });
-            return;
+        match self.calls.entry(key) {
+            Entry::Vacant(place) if !self.closed => {
+                place.insert(Call::new(request, token, self.current, now));
+                self.counts.calls += 1;
+                self.begin_try(key, self.current, now);
+            }
+            _ => {
+                let result = Err(CallError::Closed { may_have_run: false });
+                self.actions.push_back(Action::Done { token, result });
+            }
         }
-        self.counts.calls += 1;
-        let call = Call::new(request, token, self.current, now);
-        self.calls.insert(key, call);
-        self.begin_try(key, self.current, now);
     }
 
     /// Nobody wants the reply any more.
@@ -129,13 +132,20 @@ impl<T: Clone> Dialog<T> {
 
     /// Time has passed. Nothing happens before [`Dialog::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((due, timer)) = self.timers.first().filter(|(due, _)| *due <= now) {
+        while let Some((due, timer)) = self.timers.pop(now) {
             match timer {
-                Timer::Call(key) => self.call_due(key, now),
+                Timer::Call(key) => {
+                    let call = self.calls.get_mut(&key).filter(|call| call.due == Some(due));
+                    if let Some(call) = call {
+                        self.timers.set(timer, &mut call.due, None);
+                        self.call_due(key, now);
+                    }
+                }
                 Timer::Broker(broker) => {
-                    self.timers.remove(due, timer);
-                    self.brokers[broker].due = None;
-                    self.broker_due(broker, now);
+                    if self.brokers[broker].due == Some(due) {
+                        self.set_broker_timer(broker, None);
+                        self.broker_due(broker, now);
+                    }
                 }
             }
         }
@@ -184,7 +194,7 @@ impl<T: Clone> Dialog<T> {
         state.link = Link::Up { heard: now, said: now, asked: 0, of_use: false };
         (state.down, state.handshake) = (false, None);
         let queued = std::mem::take(&mut state.queued);
-        self.set_broker_timer(broker, None);
+        self.timers.set(Timer::Broker(broker), &mut state.due, None);
         for key in queued {
             self.send(key, now);
         }
@@ -245,14 +255,15 @@ impl<T: Clone> Dialog<T> {
             return;
         }
         call.parts += 1;
-        let token = call.token.clone();
-        let due = now + call.request.timeout;
+        let (token, due) = (call.token.clone(), now + call.request.timeout);
+        self.actions.push_back(Action::Part { token, key, body });
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.set_timer(&mut self.timers, key, due);
+        }
         if runs_again {
             self.brokers[broker].sent += 1;
             self.look_after(broker, now);
         }
-        self.actions.push_back(Action::Part { token, key, body });
-        self.set_call_timer(key, due);
     }
 
     /// A reply counts from whichever broker it comes, if no part has come from another, and
@@ -355,13 +366,12 @@ impl<T: Clone> Dialog<T> {
             self.counts.retries += 1;
         }
         (call.broker, call.state) = (broker, State::Queued);
-        let due = now + call.request.timeout;
-        if self.brokers[broker].is_up() {
+        let state = &mut self.brokers[broker];
+        if state.is_up() {
             return self.send(key, now);
         }
-        self.brokers[broker].queued.insert(key);
-        self.set_call_timer(key, due);
-        let state = &mut self.brokers[broker];
+        state.queued.insert(key);
+        call.set_timer(&mut self.timers, key, now + call.request.timeout);
         if matches!(state.link, Link::Closed) {
             let later = state.not_before.filter(|at| *at > now);
             let until = later.unwrap_or(now) + self.settings.connect_timeout;
@@ -380,17 +390,19 @@ impl<T: Clone> Dialog<T> {
         let broker = call.broker;
         let command = call.command(self.prefix, key, now);
         self.actions.push_back(Action::Send { broker, command });
-        let (due, no_reply) = (now + call.request.timeout, call.request.no_reply);
-        // Without a reply it ends here, and is outstanding nowhere.
-        call.state = if no_reply { State::Pausing } else { State::Sent };
         call.left.retain(|left| *left != broker);
-        self.brokers[broker].say(now);
-        self.look_after(broker, now);
-        if no_reply {
-            return self.end(key, Ok(Body::from("")));
+        let state = &mut self.brokers[broker];
+        state.say(now);
+        if call.request.no_reply {
+            // It ends here, and is outstanding nowhere.
+            call.state = State::Pausing;
+            self.end(key, Ok(Body::from("")));
+        } else {
+            call.state = State::Sent;
+            state.sent += 1;
+            call.set_timer(&mut self.timers, key, now + call.request.timeout);
         }
-        self.brokers[broker].sent += 1;
-        self.set_call_timer(key, due);
+        self.look_after(broker, now);
     }
 
     /// Leaves a broker to which no connection came about.
@@ -496,16 +508,14 @@ impl<T: Clone> Dialog<T> {
         }
         call.broker = target;
         let pause = call.pause(&mut self.random);
-        self.set_call_timer(key, now + pause);
+        call.set_timer(&mut self.timers, key, now + pause);
     }
 
     /// Ends a call: nothing of it is left in any table. Every broker that may still be at
     /// it is told, as far as it is connected.
     fn end(&mut self, key: u64, result: Result<Body, CallError>) {
-        let Some(call) = self.calls.remove(&key) else { return };
-        if let Some(due) = call.due {
-            self.timers.remove(due, Timer::Call(key));
-        }
+        let Some(mut call) = self.calls.remove(&key) else { return };
+        self.timers.set(Timer::Call(key), &mut call.due, None);
         let last = &mut self.brokers[call.broker];
         let at = (call.state == State::Sent).then_some(call.broker);
         match call.state {
@@ -523,23 +533,7 @@ impl<T: Clone> Dialog<T> {
         self.actions.push_back(Action::Done { token: call.token, result });
     }
 
-    /// Sets the timer of a call, but never past its end.
-    fn set_call_timer(&mut self, key: u64, due: Instant) {
-        let Some(call) = self.calls.get_mut(&key) else { return };
-        let due = due.min(call.ends_at());
-        if let Some(before) = call.due.replace(due) {
-            self.timers.remove(before, Timer::Call(key));
-        }
-        self.timers.insert(due, Timer::Call(key));
-    }
-
     fn set_broker_timer(&mut self, broker: usize, due: Option<Instant>) {
-        let state = &mut self.brokers[broker];
-        if let Some(before) = std::mem::replace(&mut state.due, due) {
-            self.timers.remove(before, Timer::Broker(broker));
-        }
-        if let Some(due) = due {
-            self.timers.insert(due, Timer::Broker(broker));
-        }
+        self.timers.set(Timer::Broker(broker), &mut self.brokers[broker].due, due);
     }
 }

@@ -1,14 +1,13 @@
-//! The socket half of a client: whoever drives its sockets.
+//! The socket half of a client, for whoever [drives](super::driver) it.
 //!
 //! One turn of the loop: read what the brokers sent, take what callers handed over,
 //! let time pass, do what the dialog asks for, and send what became ready, to each
 //! broker in as few messages as may be. Then wait for the next event. Sockets are read
 //! before time passes, so that what has come counts, even when it is seen late.
 
-use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -20,8 +19,8 @@ use crate::client::Handed;
 use crate::connection::{self, Connection, Failed, LOOK, Ready};
 use crate::io::now;
 use crate::security::Credentials;
-use crate::slot::{Pending, Slot};
-use crate::wake::{self, Bell, Ear};
+use crate::slot::Pending;
+use crate::wake::Ear;
 
 /// How many calls, and how many messages of a broker, are taken in one turn.
 const TURN_MAX: usize = 128;
@@ -33,39 +32,30 @@ const BATCH_BYTES_MAX: usize = 2 << 20;
 const CLOSE: Duration = Duration::from_secs(1);
 
 /// So often the I/O thread looks for what brokers sent while callers drive.
-const REST: Duration = Duration::from_secs(1);
+pub(super) const REST: Duration = Duration::from_secs(1);
 
 /// A call on its way to the I/O thread.
 pub(crate) struct Submit {
     pub(crate) key: u64,
     pub(crate) request: Request,
-    pub(crate) pending: Arc<Pending>,
-}
-
-/// What one thread at a time drives: the I/O thread, or a caller that waits for its own
-/// reply and finds the I/O thread at rest. That saves it two wake-ups a call.
-pub(crate) struct Driver {
-    /// Nothing once the client has ended.
-    driven: Mutex<Option<Loop>>,
-    bell: Bell,
-    ear: Arc<Ear>,
+    pub(crate) pending: Pending,
 }
 
 /// The sockets, and all that decides what passes through them.
-pub(crate) struct Loop {
+pub(super) struct Loop {
     context: zmq::Context,
     credentials: Credentials,
-    dialog: Dialog<Arc<Pending>>,
+    dialog: Dialog<Pending>,
     submits: Receiver<Submit>,
     handed: Arc<Handed>,
     ear: Arc<Ear>,
     links: Vec<Link>,
     /// Until when what is still to be sent has time, once the client is closed.
-    closing: Option<Instant>,
+    pub(super) closing: Option<Instant>,
     /// Whether a caller has driven since the I/O thread last looked.
-    by_caller: bool,
+    pub(super) by_caller: bool,
     /// Whether the I/O thread, at rest, watches what the sockets were then.
-    watched: bool,
+    pub(super) watched: bool,
 }
 
 /// The socket of one broker, if one is open, and what waits for it.
@@ -77,123 +67,39 @@ struct Link {
     outbox: Outbox,
 }
 
-impl Driver {
-    /// For calls that come by this channel.
-    pub(crate) fn new(
-        context: zmq::Context,
-        credentials: Credentials,
-        dialog: Dialog<Arc<Pending>>,
-        submits: Receiver<Submit>,
-        handed: Arc<Handed>,
-    ) -> io::Result<Self> {
-        let (bell, ear) = wake::pair()?;
-        let ear = Arc::new(ear);
-        let links = dialog.settings().endpoints.iter().map(|_| Link::default()).collect();
-        let driven = Loop {
-            context,
-            credentials,
-            dialog,
-            submits,
-            handed,
-            ear: ear.clone(),
-            links,
-            closing: None,
-            by_caller: false,
-            watched: false,
-        };
-        Ok(Driver { driven: Mutex::new(Some(driven)), bell, ear })
-    }
-
-    /// Something was handed over.
-    pub(crate) fn ring(&self) {
-        self.bell.ring();
-    }
-
-    /// The I/O thread: drives, and rests while nothing is outstanding, until the client is
-    /// closed or the context terminated.
-    pub(crate) fn run(&self) {
-        // However it ends, nobody is left waiting for it, nor hands over any more.
-        let _ended = Ended(&self.driven);
-        while let Some((fds, left)) = self.go_on_until_rest() {
-            let fds = std::iter::once(self.ear.fd()).chain(fds);
-            let mut items: Vec<_> = fds.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
-            // A descriptor that a caller has closed meanwhile only ends the wait.
-            if let Err(failed) = connection::poll(&mut items, left) {
-                log::debug!("cannot {}: {}", failed.call, failed.source);
-            }
-        }
-    }
-
-    /// Drives until there is nothing to do. What then tells that something comes, and how
-    /// long to wait for it at most; nothing once the client has ended.
-    fn go_on_until_rest(&self) -> Option<(Vec<RawFd>, Duration)> {
-        let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
-        let turns = driven.as_mut()?;
-        // Whatever it was rung for is done in these turns.
-        self.ear.clear();
-        match turns.go_on_while(|turns| !turns.is_at_rest()) {
-            Ok(Go::On) => Some(turns.rest()),
-            ended => {
-                turns.end(ended.err());
-                None
-            }
-        }
-    }
-
-    /// A caller waits for what it handed over to end at `slot`: it drives itself if nobody
-    /// else does. Otherwise, and when it ends early, the I/O thread goes on.
-    pub(crate) fn drive(&self, slot: &Slot) {
-        let mut driven = match self.driven.try_lock() {
-            Ok(driven) => driven,
-            // A waker has panicked; what it was called for is done.
-            Err(TryLockError::Poisoned(driven)) => driven.into_inner(),
-            Err(TryLockError::WouldBlock) => return self.ring(),
-        };
-        let Some(turns) = driven.as_mut() else { return };
-        turns.by_caller = true;
-        let turns = Driving { turns, bell: &self.bell };
-        let unended = |turns: &Loop| !slot.has_ended() && turns.closing.is_none();
-        // The I/O thread will find the same error, and end.
-        let _ = turns.turns.go_on_while(unended);
-    }
-}
-
-/// Drops the loop, which ends all calls that it has.
-struct Ended<'a>(&'a Mutex<Option<Loop>>);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        let ended = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Wakers are called without the lock.
-        drop(ended);
-    }
-}
-
-/// A caller that drives; whatever makes it stop, the I/O thread goes on with what is left.
-struct Driving<'a> {
-    turns: &'a mut Loop,
-    bell: &'a Bell,
-}
-
-impl Drop for Driving<'_> {
-    fn drop(&mut self) {
-        // There may be other sockets now than those that are watched.
-        if self.turns.watched || !self.turns.is_at_rest() {
-            self.bell.ring();
-        }
-    }
-}
-
 /// Whether there is more to do.
-enum Go {
+pub(super) enum Go {
     On,
     /// The client was closed, and nothing is left to do.
     Ended,
 }
 
 impl Loop {
+    pub(super) fn new(
+        context: zmq::Context,
+        credentials: Credentials,
+        dialog: Dialog<Pending>,
+        submits: Receiver<Submit>,
+        handed: Arc<Handed>,
+        ear: Arc<Ear>,
+    ) -> Self {
+        let links = dialog.settings().endpoints.iter().map(|_| Link::default()).collect();
+        Loop {
+            context,
+            credentials,
+            dialog,
+            submits,
+            handed,
+            ear,
+            links,
+            closing: None,
+            by_caller: false,
+            watched: false,
+        }
+    }
+
     /// Takes turns, one at least, for as long as `wanted` says so after each.
-    fn go_on_while(&mut self, wanted: impl Fn(&Self) -> bool) -> Result<Go, Failed> {
+    pub(super) fn go_on_while(&mut self, wanted: impl Fn(&mut Self) -> bool) -> Result<Go, Failed> {
         loop {
             let now = now();
             if let Go::Ended = self.turn(now)? {
@@ -212,11 +118,15 @@ impl Loop {
         if self.handed.closed.load(Ordering::Acquire) {
             self.closing.get_or_insert(now + CLOSE);
         }
+        if self.dialog.poll_timeout().is_some_and(|due| due <= now) {
+            self.disturb();
+        }
         for broker in 0..self.links.len() {
             self.read(broker, now)?;
         }
+        let mut ended = Vec::new();
         if self.has_room() {
-            self.take_submits(now);
+            self.take_submits(&mut ended, now)?;
         }
         for key in std::mem::take(&mut *self.handed.cancelled()) {
             self.dialog.cancel(key);
@@ -226,8 +136,9 @@ impl Loop {
         if self.closing.is_some_and(|until| self.submits.is_empty() || now >= until) {
             self.dialog.close();
         }
-        self.publish_early();
-        self.do_actions()?;
+        self.do_actions(&mut ended)?;
+        // Whoever is woken finds what has come for its other calls as well.
+        drop(ended);
         *self.handed.counts() = self.dialog.counts();
         for link in &mut self.links {
             link.flush()?;
@@ -241,7 +152,7 @@ impl Loop {
     }
 
     /// Ends all calls.
-    fn end(&mut self, failed: Option<Failed>) {
+    pub(super) fn end(&mut self, failed: Option<Failed>) {
         if let Some(failed) = failed {
             log::debug!("the client ends: ZeroMQ cannot {}: {}", failed.call, failed.source);
         }
@@ -253,7 +164,7 @@ impl Loop {
         }
         while let Some(action) = self.dialog.poll_action() {
             if let Action::Done { token, result } = action {
-                token.slot.end(result);
+                token.end(result, self.dialog.settings().reply_bytes_max);
             }
         }
     }
@@ -263,14 +174,23 @@ impl Loop {
     }
 
     /// Whether there is nothing to do before something comes or time passes.
-    fn is_at_rest(&self) -> bool {
-        let mut open = self.links.iter().filter_map(|link| link.connection.as_ref());
-        self.is_idle() && self.closing.is_none() && open.all(Connection::is_quiet)
+    pub(super) fn is_at_rest(&mut self) -> bool {
+        let is_idle = self.is_idle() && self.closing.is_none();
+        is_idle && self.open().all(Connection::is_quiet)
+    }
+
+    /// Sockets may have something, whatever was known of them.
+    pub(super) fn disturb(&mut self) {
+        self.open().for_each(Connection::disturb);
+    }
+
+    fn open(&mut self) -> impl Iterator<Item = &mut Connection> {
+        self.links.iter_mut().filter_map(|link| link.connection.as_mut())
     }
 
     /// What tells that something comes, and how long there is nothing to do if it does not.
     /// While callers drive, what brokers send is theirs, and only looked for now and then.
-    fn rest(&mut self) -> (Vec<RawFd>, Duration) {
+    pub(super) fn rest(&mut self) -> (Vec<RawFd>, Duration) {
         let left = self.due(now());
         self.watched = !std::mem::take(&mut self.by_caller);
         if !self.watched {
@@ -298,17 +218,20 @@ impl Loop {
         self.links.iter().any(|link| !link.outbox.is_empty())
     }
 
-    /// Takes what callers handed over.
-    fn take_submits(&mut self, now: Instant) {
-        for Submit { key, request, pending } in self.submits.try_iter().take(TURN_MAX) {
+    /// Takes what callers handed over, one by one: the memory of each command serves the next.
+    fn take_submits(&mut self, ended: &mut Vec<Pending>, now: Instant) -> Result<(), Failed> {
+        for _ in 0..TURN_MAX {
+            let Ok(Submit { key, request, pending }) = self.submits.try_recv() else { break };
             if pending.slot.is_withdrawn() {
                 let service = request.service;
                 let cancelled = CallError::Cancelled { service, may_have_run: false };
-                pending.slot.end(Err(cancelled));
+                pending.end(Err(cancelled), 0);
             } else {
                 self.dialog.submit(key, request, pending, now);
+                self.do_actions(ended)?;
             }
         }
+        Ok(())
     }
 
     /// Reads what a broker sent, and what became of its connection.
@@ -352,7 +275,9 @@ impl Loop {
         Ok(())
     }
 
-    fn do_actions(&mut self) -> Result<(), Failed> {
+    /// Does what the dialog asks for. What waits for a call is woken when it is dropped.
+    fn do_actions(&mut self, ended: &mut Vec<Pending>) -> Result<(), Failed> {
+        let mut published = false;
         while let Some(action) = self.dialog.poll_action() {
             match action {
                 Action::Connect { broker } => self.connect(broker)?,
@@ -371,18 +296,15 @@ impl Loop {
                     }
                 }
                 Action::Done { token, result } => {
-                    if let (true, Err(error)) = (token.no_reply, &result) {
-                        let service = token.service.as_str();
+                    if !std::mem::replace(&mut published, true) {
+                        self.publish_early();
+                    }
+                    if let (true, Err(error)) = (token.slot.no_reply, &result) {
+                        let service = token.slot.service.as_str();
                         log::warn!(service; "a request without reply was not sent: {error}");
                     }
-                    let limit = self.dialog.settings().reply_bytes_max;
-                    token.slot.end(match result {
-                        Ok(body) if !token.slot.has_room(&body, limit) => {
-                            let service = token.service.clone();
-                            Err(CallError::ReplyOverLimit { service, limit })
-                        }
-                        result => result,
-                    });
+                    token.end(result, self.dialog.settings().reply_bytes_max);
+                    ended.push(token);
                 }
             }
         }
@@ -418,16 +340,22 @@ impl Loop {
         due.map_or(Duration::from_secs(60), |due| due.saturating_duration_since(now))
     }
 
-    fn wait(&self, left: Duration) -> Result<(), Failed> {
-        let mut items = vec![zmq::PollItem::from_fd(self.ear.fd(), zmq::POLLIN)];
-        for link in &self.links {
-            let wanted = !link.outbox.is_empty();
-            items.extend(link.connection.iter().flat_map(|open| open.poll_items(wanted)));
+    fn wait(&mut self, left: Duration) -> Result<(), Failed> {
+        for Link { connection, outbox, .. } in &mut self.links {
+            let Some(connection) = connection else { continue };
+            if (!outbox.is_empty() && connection.has_room()) || !connection.is_quiet() {
+                return Ok(());
+            }
         }
+        let open = self.links.iter().filter_map(|link| link.connection.as_ref());
+        let fds = std::iter::once(self.ear.fd()).chain(open.flat_map(Connection::fds));
+        let mut items = connection::readable(fds);
         connection::poll(&mut items, left)?;
-        if items.first().is_some_and(zmq::PollItem::is_readable) {
+        let mut told = items.iter();
+        if told.next().is_some_and(zmq::PollItem::is_readable) {
             self.ear.clear();
         }
+        self.open().for_each(|connection| connection.told(&mut told));
         Ok(())
     }
 }
@@ -435,7 +363,7 @@ impl Loop {
 impl Link {
     /// Sends what is ready, as far as there is room.
     fn flush(&mut self) -> Result<(), Failed> {
-        let Some(connection) = &self.connection else {
+        let Some(connection) = &mut self.connection else {
             // The dialog has been told, or will be: what is here goes another way.
             self.outbox = Outbox::default();
             return Ok(());
@@ -447,30 +375,5 @@ impl Link {
             self.outbox.sent();
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::shared::Settings;
-
-    #[test]
-    fn a_ring_is_heard_once() {
-        let dialog = Dialog::new(Settings::default(), 7).expect("settings");
-        let (_submits, taken) = crossbeam_channel::bounded(1);
-        let handed = Arc::new(Handed::default());
-        let (context, credentials) = (zmq::Context::new(), Credentials::default());
-        let driver = Driver::new(context, credentials, dialog, taken, handed).expect("a pipe");
-        let is_rung = || {
-            let mut items = [zmq::PollItem::from_fd(driver.ear.fd(), zmq::POLLIN)];
-            zmq::poll(&mut items, 0).expect("a poll") == 1
-        };
-        driver.ring();
-        assert!(is_rung());
-        let (fds, left) = driver.go_on_until_rest().expect("it goes on");
-        assert!(fds.is_empty() && left >= REST && !is_rung());
-        driver.ring();
-        assert!(is_rung(), "and then again");
     }
 }

@@ -43,6 +43,7 @@
 mod broker;
 mod call;
 mod dialog;
+pub(crate) mod driver;
 mod event;
 pub(crate) mod io;
 mod outbox;

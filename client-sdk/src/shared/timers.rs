@@ -1,47 +1,67 @@
 //! When a call or a broker is due.
 //!
-//! What begins together and waits equally long is due at the same moment: the moments are
-//! few, and so mostly are those who wait for one.
+//! What begins together and waits equally long is due at the same moment, so the moments
+//! are few. Most calls end long before they are due: a timer that is taken back is not
+//! looked for, only counted, and the last one of a moment takes all of it away.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 /// Who is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
     Broker(usize),
     Call(u64),
 }
 
-/// Each timer stands here at most once, at the moment that its owner remembers.
+/// What all of them wait for. Each owner has one timer at most, and keeps the moment.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    /// None of the sets is empty.
-    moments: BTreeMap<Instant, BTreeSet<Timer>>,
+    moments: BTreeMap<Instant, Moment>,
+}
+
+#[derive(Debug, Default)]
+struct Moment {
+    /// How many wait for it, one at least.
+    waiting: usize,
+    /// Those, in order, and others that did so before.
+    timers: VecDeque<Timer>,
 }
 
 impl Timers {
-    pub(super) fn insert(&mut self, due: Instant, timer: Timer) {
-        self.moments.entry(due).or_default().insert(timer);
-    }
-
-    /// Takes a timer out, if it is there.
-    pub(super) fn remove(&mut self, due: Instant, timer: Timer) {
-        let Some(timers) = self.moments.get_mut(&due) else { return };
-        timers.remove(&timer);
-        if timers.is_empty() {
-            self.moments.remove(&due);
+    /// Sets the timer of an owner, who keeps in `kept` when it is due.
+    pub(super) fn set(&mut self, timer: Timer, kept: &mut Option<Instant>, due: Option<Instant>) {
+        let before = std::mem::replace(kept, due);
+        if let Some(due) = due {
+            let moment = self.moments.entry(due).or_default();
+            moment.waiting += 1;
+            moment.timers.push_back(timer);
+        }
+        if let Some(before) = before
+            && let Some(moment) = self.moments.get_mut(&before)
+        {
+            moment.waiting -= 1;
+            if moment.waiting == 0 {
+                self.moments.remove(&before);
+            }
         }
     }
 
-    /// The first timer and its moment.
-    pub(super) fn first(&self) -> Option<(Instant, Timer)> {
-        let (due, timers) = self.moments.first_key_value()?;
-        Some((*due, *timers.first()?))
+    /// The first moment that somebody waits for.
+    pub(super) fn first(&self) -> Option<Instant> {
+        self.moments.first_key_value().map(|(due, _)| *due)
     }
 
+    /// The next timer that is due by `now`, unless its owner keeps another moment by now.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, Timer)> {
+        let mut first = self.moments.first_entry().filter(|moment| *moment.key() <= now)?;
+        let timer = first.get_mut().timers.pop_front()?;
+        Some((*first.key(), timer))
+    }
+
+    /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.moments.values().map(BTreeSet::len).sum()
+        self.moments.values().map(|moment| moment.waiting).sum()
     }
 }
 
@@ -53,20 +73,25 @@ mod tests {
     use crate::io::now;
 
     #[test]
-    fn the_first_is_first_and_nothing_is_left_of_what_was_taken_out() {
+    fn the_first_is_first_and_nothing_is_left_of_what_was_taken_back() {
         let (start, second) = (now(), Duration::from_secs(1));
         let mut timers = Timers::default();
-        timers.insert(start + second, Timer::Call(1));
-        timers.insert(start + second, Timer::Call(2));
-        timers.insert(start, Timer::Broker(0));
-        assert_eq!((timers.first(), timers.len()), (Some((start, Timer::Broker(0))), 3));
-        timers.remove(start, Timer::Broker(0));
-        timers.remove(start + second, Timer::Call(1));
-        // Neither is there.
-        timers.remove(start, Timer::Call(2));
-        timers.remove(start + second, Timer::Broker(0));
-        assert_eq!((timers.first(), timers.len()), (Some((start + second, Timer::Call(2))), 1));
-        timers.remove(start + second, Timer::Call(2));
-        assert!(timers.moments.is_empty());
+        let mut kept = [None; 3];
+        let [broker, first, other] = &mut kept;
+        timers.set(Timer::Call(1), first, Some(start + second));
+        timers.set(Timer::Call(2), other, Some(start + second));
+        timers.set(Timer::Broker(0), broker, Some(start));
+        assert_eq!((timers.first(), timers.len()), (Some(start), 3));
+        assert_eq!(timers.pop(start), Some((start, Timer::Broker(0))));
+        timers.set(Timer::Broker(0), broker, None);
+        assert_eq!((timers.pop(start), timers.first()), (None, Some(start + second)));
+        // One is taken back, and the other set anew.
+        timers.set(Timer::Call(1), first, None);
+        timers.set(Timer::Call(2), other, Some(start + second));
+        assert_eq!(timers.len(), 1);
+        let left = std::iter::from_fn(|| timers.pop(start + second));
+        assert!(left.eq([1, 2, 2].map(|key| (start + second, Timer::Call(key)))));
+        timers.set(Timer::Call(2), other, None);
+        assert!(timers.moments.is_empty() && kept == [None; 3]);
     }
 }

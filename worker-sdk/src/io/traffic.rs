@@ -33,7 +33,7 @@ impl Io {
                 Err(error) => return self.refused(index, error, time),
             };
             self.hear_all(index, Frames::new(frames), time);
-            // Those of inline handlers.
+            // Those of inline handlers. With them the timer is set, for all commands at once.
             self.take_parts(index, time);
         }
     }
@@ -45,7 +45,11 @@ impl Io {
             version => return self.hear(index, FromBroker::decode(version, frames), time),
         };
         match commands {
-            Ok(commands) => commands.for_each(|command| self.hear(index, command, time)),
+            Ok(commands) => commands.for_each(|command| {
+                self.hear(index, command, time);
+                // One by one, so that the memory of each request serves the next.
+                self.tell_answers(index, time);
+            }),
             Err(error) => self.hear(index, Err(error), time),
         }
     }
@@ -90,7 +94,7 @@ impl Io {
             }
         };
         connection.dialog.handle(event, time);
-        self.perform(index, time);
+        self.carry_out(index, time);
     }
 
     /// Sends what waited, and then more of the replies that were held back for it.
@@ -117,29 +121,42 @@ impl Io {
     /// Takes what the handlers of this connection have answered; nothing while the
     /// socket does not take what it was given before, so that handlers wait.
     pub(super) fn take_parts(&mut self, index: usize, time: Instant) {
-        // Bounded, since handlers go on handing over. An inline one goes on while requests
-        // that came ahead wait, each of them begun by the answer before.
-        let mut handed_over = self.connections[index].parts.len();
+        // Bounded, since handlers go on handing over.
+        for _ in 0..=self.connections[index].parts.len() {
+            self.tell_answers(index, time);
+            let connection = &mut self.connections[index];
+            if !connection.wire.is_clear() {
+                break;
+            }
+            if let Some(event) = connection.next_part() {
+                connection.dialog.handle(event, time);
+                self.carry_out(index, time);
+            }
+        }
+        self.set_timer(index);
+    }
+
+    /// Takes what inline handlers have answered. That goes on while requests that came
+    /// ahead wait, each of them begun by the answer before.
+    fn tell_answers(&mut self, index: usize, time: Instant) {
         loop {
             let connection = &mut self.connections[index];
             if !connection.wire.is_clear() {
                 return;
             }
-            if connection.answered.is_empty() {
-                if handed_over == 0 {
-                    return;
-                }
-                handed_over -= 1;
-            }
-            if let Some(event) = connection.next_part() {
-                connection.dialog.handle(event, time);
-                self.perform(index, time);
-            }
+            let Some(event) = connection.answered.pop_front() else { return };
+            connection.dialog.handle(event, time);
+            self.carry_out(index, time);
         }
     }
 
-    /// Carries out what a connection's dialog has decided.
+    /// Carries out what a connection's dialog has decided, and sets its timer.
     pub(super) fn perform(&mut self, index: usize, time: Instant) {
+        self.carry_out(index, time);
+        self.set_timer(index);
+    }
+
+    fn carry_out(&mut self, index: usize, time: Instant) {
         while let Some(action) = self.connections[index].dialog.poll_action() {
             match action {
                 Action::Open => self.open(index, time),
@@ -161,6 +178,9 @@ impl Io {
                 Action::Close(reason) => self.close(index, reason, time),
             }
         }
+    }
+
+    fn set_timer(&mut self, index: usize) {
         let connection = &mut self.connections[index];
         let timeout = connection.dialog.poll_timeout();
         if connection.timer != timeout {

@@ -392,10 +392,11 @@ fn an_invalid_record_ends_the_connection_and_what_stood_before_it_counts() {
     let mut frame = batch.into_frames().remove(0);
     frame.extend([0, 0, 0, 4, 0xFF, 0, 0, 0]);
     router.socket.send_multipart([place.clone(), frame], 0).unwrap();
+    assert!(matches!(router.said(), ToBroker::Final { .. }));
     assert!(matches!(router.said(), ToBroker::Disconnect { .. }));
     assert_ne!(router.ready(), place);
     let counts = worker.counts();
-    assert_eq!((counts.requests, counts.messages_invalid, counts.answers_late), (1, 1, 1));
+    assert_eq!((counts.requests, counts.answers, counts.messages_invalid), (1, 1, 1));
 }
 
 #[test]
