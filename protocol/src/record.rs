@@ -260,8 +260,10 @@ impl<F: Frame> Batch<F> {
 
     fn new(sub_protocol: SubProtocol, inline_bytes_max: usize) -> Self {
         let magic = header::text(sub_protocol, Version::V1_0);
-        let (bytes, bodies) = (magic.as_bytes().to_vec(), Vec::new());
-        Batch { bytes, bodies, records: 0, inline_bytes_max }
+        // Room for a few records: most batches are short, and long ones grow in large steps.
+        let mut bytes = Vec::with_capacity(512);
+        bytes.extend_from_slice(magic.as_bytes());
+        Batch { bytes, bodies: Vec::new(), records: 0, inline_bytes_max }
     }
 
     /// Records written so far.
