@@ -5,7 +5,7 @@
 //! follow the wall clock, and waking a thread takes two sockets instead of an
 //! eventfd. This one compiles 4.3.5 with all of that (see `build.rs`).
 //!
-//! And it changes two things in libzmq that peers could use (see `patches.rs`):
+//! And it changes three things in libzmq that peers could use (see `patches.rs`):
 //!
 //! - A routing id that begins with a zero octet is given by ROUTER sockets, and not
 //!   taken from peers: one that announces such an id is given another. An id that
@@ -15,9 +15,12 @@
 //!   frame counted with 128 bytes more; beyond it the connection is closed while the
 //!   message is still coming. Otherwise libzmq keeps any number of frames. It does so
 //!   still for REQ sockets.
+//! - Of the properties that a peer says of itself in its handshake 16 are kept, and none of
+//!   more than 255 bytes; no more can be asked of a message (`zmq_msg_gets`). Otherwise libzmq
+//!   keeps any number of any size, as long as the connection lives.
 //!
 //! libzmq is under the MPL 2.0, and so are the files changed, in their changed form:
-//! `router.cpp` and `session_base.cpp`.
+//! `mechanism.cpp`, `router.cpp` and `session_base.cpp`.
 //!
 //! The `zmq` crate gets it through `[patch.crates-io]` in the root manifest. An application
 //! in a workspace of its own needs the same entry, or builds the published one.
