@@ -271,8 +271,8 @@ mod tests {
             bytes[..4].copy_from_slice(&number.to_be_bytes());
             (Identity::OPEN, RequestId::new(bytes))
         };
-        let mut ids = Ids::<Text>::default();
-        ids.oldest = NonZeroU64::new(u64::from(u32::MAX) - 5_000).expect("not 0");
+        let oldest = NonZeroU64::new(u64::from(u32::MAX) - 5_000).expect("not 0");
+        let mut ids = Ids::<Text> { oldest, ..Ids::default() };
         // Through growing, and then shrinking.
         for (count, most) in [(0..9_000, 8_000), (9_000..10_000, 3)] {
             for number in count {
