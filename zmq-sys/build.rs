@@ -47,8 +47,9 @@ const LINUX_GLIBC: [&str; 10] = [
 ];
 
 fn main() {
-    if let Ok(compiler) = env::var(COMPILER) {
-        exit(compile(&compiler));
+    if let Some(compiler) = env::var_os(COMPILER) {
+        let compiler = compiler.to_str().expect("the C++ compiler has a path in UTF-8");
+        exit(compile(compiler));
     }
     println!("cargo::rerun-if-env-changed=ZMQ_SYS_SYSTEM");
     if env::var_os("ZMQ_SYS_SYSTEM").is_some() {

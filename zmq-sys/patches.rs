@@ -18,7 +18,7 @@ struct Edit {
     new: &'static str,
 }
 
-pub const PATCHES: [Patch; 5] = [ROUTING_IDS, WHOLE_MESSAGES, MAILBOX, OUTPUT, POLLER];
+pub const PATCHES: [Patch; 6] = [ROUTING_IDS, WHOLE_MESSAGES, PROPERTIES, MAILBOX, OUTPUT, POLLER];
 
 /// A ROUTER socket gives ids that begin with a zero octet, which RFC 23 keeps for that. A
 /// peer that announces such an id is given one, as if it had announced none; and no id is
@@ -228,6 +228,28 @@ const POLLER: Patch = Patch {
     if (!(pe->ev.events & EPOLLOUT))
         return;
     pe->ev.events &= ~(static_cast<uint32_t> (EPOLLOUT));",
+        },
+    ],
+};
+
+/// Of what a peer says of itself in its handshake no more is kept than sixteen properties of
+/// 255 bytes each: libzmq keeps any number of any size, in several copies, as long as the
+/// connection lives, and with CURVE before it is known who that is. A longer routing id,
+/// which is one of them, is none. What the ZAP handler says is kept whole.
+const PROPERTIES: Patch = Patch {
+    file: "mechanism.cpp",
+    edits: &[
+        Edit {
+            old: "set_peer_routing_id (value, value_length);",
+            times: 1,
+            new: "set_peer_routing_id (value, value_length <= 255 ? value_length : 0);",
+        },
+        Edit {
+            old: "(zap_flag_ ? _zap_properties : _zmtp_properties)",
+            times: 1,
+            new: "
+        if (zap_flag_ || (value_length <= 255 && _zmtp_properties.size () < 16))
+            (zap_flag_ ? _zap_properties : _zmtp_properties)",
         },
     ],
 };

@@ -173,7 +173,7 @@ impl Outbox {
 
     /// Takes back the list of messages that were sent.
     pub(crate) fn reuse_singles(&mut self, messages: Vec<Single>) {
-        if self.spare_singles.len() < SPARE_MAX {
+        if self.spare_singles.len() < SPARE_MAX && messages.capacity() <= SINGLES_MAX {
             self.spare_singles.push(messages);
         }
     }

@@ -6,7 +6,7 @@
 //! eventfd. This one compiles 4.3.5 with all of that (see `build.rs`).
 //!
 //! And it changes libzmq (see `patches.rs`). Messages that travel alone take about half of
-//! the system calls. And peers cannot use two of its faults:
+//! the system calls. And peers cannot use three of its faults:
 //!
 //! - A routing id that begins with a zero octet is given by ROUTER sockets, and not
 //!   taken from peers: one that announces such an id is given another. An id that
@@ -16,6 +16,9 @@
 //!   frame counted with 128 bytes more; beyond it the connection is closed while the
 //!   message is still coming. Otherwise libzmq keeps any number of frames. It does so
 //!   still for REQ sockets.
+//! - Of the properties that a peer says of itself in its handshake 16 are kept, and none of
+//!   more than 255 bytes; no more can be asked of a message (`zmq_msg_gets`). Otherwise libzmq
+//!   keeps any number of any size, as long as the connection lives.
 //!
 //! libzmq is under the MPL 2.0, and so are the files changed, in their changed form, which
 //! `patches.rs` names.

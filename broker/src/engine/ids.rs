@@ -261,4 +261,28 @@ mod tests {
         ids.forget_oldest(usize::MAX);
         assert_eq!((ids.answers(), ids.bytes(), ids.answered.len()), (0, 0, 0));
     }
+
+    #[test]
+    fn answers_are_told_apart_when_the_low_halves_of_their_numbers_begin_anew() {
+        #[expect(clippy::disallowed_methods, reason = "an Instant cannot be made from a number")]
+        let now = Instant::now();
+        let id = |number: u32| {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            (Identity::OPEN, RequestId::new(bytes))
+        };
+        let oldest = NonZeroU64::new(u64::from(u32::MAX) - 5_000).expect("not 0");
+        let mut ids = Ids::<Text> { oldest, ..Ids::default() };
+        // Through growing, and then shrinking.
+        for (count, most) in [(0..9_000, 8_000), (9_000..10_000, 3)] {
+            for number in count {
+                ids.begin(id(number), RequestKey::default());
+                let kept = ids.keep(id(number), now, None);
+                ids.end(id(number), Some(kept));
+                ids.forget_oldest(ids.answers().saturating_sub(most));
+            }
+            ids.check(std::iter::empty());
+        }
+        assert_eq!(ids.answers(), 3);
+    }
 }

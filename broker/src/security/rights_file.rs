@@ -31,12 +31,13 @@ pub(crate) struct RightsFile {
     roster: Roster,
 }
 
-/// When a file was changed, its number and size.
-type Version = (i64, i64, u64, u64);
+/// When anything of a file was changed, its number, size and mode. Not when its text was:
+/// that stays where a mode is corrected, and can be set.
+type Version = (i64, i64, u64, u64, u32);
 
 fn version(path: &Path) -> Option<Version> {
     let file = fs::metadata(path).ok()?;
-    Some((file.mtime(), file.mtime_nsec(), file.ino(), file.size()))
+    Some((file.ctime(), file.ctime_nsec(), file.ino(), file.size(), file.mode()))
 }
 
 impl RightsFile {
@@ -141,5 +142,18 @@ mod tests {
         assert!(!file.has_changed() && file.has_changed());
         file.read_again().unwrap();
         assert_eq!(file.roster().len(), 0);
+    }
+
+    #[test]
+    fn a_mode_that_is_corrected_is_a_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rights.toml");
+        write(&path, KEY, 0o600);
+        let mut file = RightsFile::read(&path, Limits::default()).unwrap();
+        write(&path, PASSWORD, 0o644);
+        file.read_again().expect_err("passwords for all to read");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(!file.has_changed() && file.has_changed());
+        file.read_again().unwrap();
     }
 }
