@@ -25,7 +25,7 @@ use crate::hearing::event;
 use crate::ipc_file::{self, IpcFile};
 use crate::journal::Journal;
 use crate::outbox::{Bundle, Contents, Outbox, Parcel, Recipient, Single, task_of};
-use crate::router::{Received, Refused, Router};
+use crate::router::{Content, Received, Refused, Router};
 use crate::security::{Credentials, Mechanism};
 use crate::stats::Counters;
 use crate::trace;
@@ -320,7 +320,7 @@ impl Server {
     /// Reads at most `drain_max` messages. True when none is left.
     fn read(&mut self, now: Instant) -> Result<bool, ServerError> {
         for _ in 0..self.drain_max {
-            let Some(Received { peer, identity, frames }) = self.router.receive()? else {
+            let Some(Received { peer, identity, content }) = self.router.receive()? else {
                 return Ok(true);
             };
             if !self.engine.knows(identity) {
@@ -330,8 +330,9 @@ impl Server {
             if self.engine.is_deaf_to(identity, now) {
                 continue;
             }
-            match frames {
-                Ok(frames) => {
+            match content {
+                Content::Connected | Content::Disconnected => {}
+                Content::Message(frames) => {
                     trace::received(&peer, frames.as_slice());
                     for message in Message::decode(frames) {
                         match message {
@@ -349,7 +350,7 @@ impl Server {
                         }
                     }
                 }
-                Err(fault) => self.invalid(&peer, identity, (fault, None), now)?,
+                Content::Dropped(fault) => self.invalid(&peer, identity, (fault, None), now)?,
             }
         }
         Ok(false)

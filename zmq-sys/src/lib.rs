@@ -5,19 +5,21 @@
 //! follow the wall clock, and waking a thread takes two sockets instead of an
 //! eventfd. This one compiles 4.3.5 with all of that (see `build.rs`).
 //!
-//! And it changes two things in libzmq that peers could use (see `patches.rs`):
+//! And it changes three things in libzmq (see `patches.rs`), two of which peers could use:
 //!
 //! - A routing id that begins with a zero octet is given by ROUTER sockets, and not
 //!   taken from peers: one that announces such an id is given another. An id that
 //!   somebody has is never given. Otherwise libzmq ends the process in both cases.
-//!   Nor is an id taken that is longer than 255 octets.
+//!   Nor is an id taken that is longer than 255 octets, or that another peer has.
 //! - [`ZMQ_MAXMSGSIZE`] holds for a message of several frames as a whole, too, each
 //!   frame counted with 128 bytes more; beyond it the connection is closed while the
 //!   message is still coming. Otherwise libzmq keeps any number of frames. It does so
 //!   still for REQ sockets.
+//! - A ROUTER socket can tell of connections, and end one: two options that no other
+//!   libzmq has.
 //!
 //! libzmq is under the MPL 2.0, and so are the files changed, in their changed form:
-//! `router.cpp` and `session_base.cpp`.
+//! `router.cpp`, `session_base.cpp`, `stream_engine_base.cpp` and `pipe.cpp`.
 //!
 //! The `zmq` crate gets it through `[patch.crates-io]` in the root manifest. An application
 //! in a workspace of its own needs the same entry, or builds the published one.
