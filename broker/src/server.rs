@@ -42,6 +42,8 @@ pub struct Server {
     /// How many handshakes the engine has been told of.
     handshakes_refused: u64,
     outbox: Outbox,
+    /// Connections to be closed in this round.
+    closing: Vec<PeerId>,
     engine: Engine<Body<Frame>>,
     journal: Journal,
     ebb: Ebb,
@@ -147,6 +149,7 @@ impl Server {
             router,
             handshakes_refused: 0,
             outbox: Outbox::default(),
+            closing: Vec::new(),
             engine: Engine::new(settings(config), now),
             journal: Journal::default(),
             ebb: Ebb::default(),
@@ -224,6 +227,7 @@ impl Server {
             self.journal.handle_timeout(now);
             self.act(now)?;
             self.send_outbox(now)?;
+            self.close_connections()?;
             self.ebb.observe(self.engine.footprint(), now);
             if self.progress == Progress::Stopped {
                 return Ok(self.engine.counters().clone());
@@ -327,11 +331,12 @@ impl Server {
                 // It was let in a moment ago, and its rights come from the same thread.
                 self.read_news(now)?;
             }
-            if self.engine.is_deaf_to(identity, now) {
-                continue;
-            }
             match content {
-                Content::Connected | Content::Disconnected => {}
+                Content::Connected => self.handle(identity, Event::Connected { peer }, now)?,
+                Content::Disconnected => {
+                    self.handle(identity, Event::Disconnected { peer }, now)?;
+                }
+                _ if self.engine.is_deaf_to(identity, now) => {}
                 Content::Message(frames) => {
                     trace::received(&peer, frames.as_slice());
                     for message in Message::decode(frames) {
@@ -390,6 +395,7 @@ impl Server {
                 Action::ToWorker { worker, version, command } => {
                     self.tell_worker(worker, version, command, now)?;
                 }
+                Action::Close { peer } => self.closing.push(peer),
                 Action::Note(note) => {
                     if let Note::WorkerGone { worker, .. } = &note {
                         self.outbox.forget_worker(worker);
@@ -418,6 +424,14 @@ impl Server {
             }
             self.act(now)?;
         }
+    }
+
+    /// After all that was for them has been sent.
+    fn close_connections(&mut self) -> Result<(), ServerError> {
+        for peer in self.closing.drain(..) {
+            self.router.close(&peer)?;
+        }
+        Ok(())
     }
 
     fn tell_client(
