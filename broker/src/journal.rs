@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use majordomo_protocol::{ClientAddress, DecodeError, PeerId};
 
-use crate::engine::{Act, Dropped, Fault, Gone, Note};
+use crate::engine::{Act, Closed, Dropped, Fault, Gone, Note};
 use crate::log_gate::LogGate;
 
 /// The log target of all lines about peers and requests.
@@ -117,6 +117,15 @@ impl Journal {
             Note::CutOff { who } => {
                 if self.gate.admits("cut off", now) {
                     log::warn!(target: TARGET, who:%; "cut off for invalid messages");
+                }
+            }
+            Note::ConnectionClosed { peer, who, reason } => {
+                let reason = match reason {
+                    Closed::PerIdentityMax => "connections_per_identity_max",
+                    Closed::Forbidden => "its key was removed",
+                };
+                if self.gate.admits(reason, now) {
+                    log::warn!(target: TARGET, peer:%, who:%, reason; "connection closed");
                 }
             }
             Note::Late => {

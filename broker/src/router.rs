@@ -1,6 +1,6 @@
 //! The broker's ROUTER socket: bind, receive a message within limits, send one.
 
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::c_uint;
 use std::hash::BuildHasher;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Once;
@@ -14,6 +14,10 @@ use crate::frame::Frame;
 use crate::security::{Authenticator, Mechanism, RightsFile};
 use crate::server::ServerError;
 use majordomo_protocol::Endpoint;
+
+#[cfg(test)]
+mod connections;
+mod options;
 
 /// How long closing may take to get the last answers and DISCONNECTs out.
 const LINGER_MS: i32 = 1_000;
@@ -39,13 +43,23 @@ pub(crate) struct Router {
     message_bytes_max: usize,
 }
 
-/// A message, and who sent it.
+/// What came of a peer.
 pub(crate) struct Received {
     pub(crate) peer: PeerId,
     /// Whose connection it is.
     pub(crate) identity: Identity,
-    /// The frames without the identity; or why they were dropped.
-    pub(crate) frames: Result<Frames<Frame>, Fault>,
+    pub(crate) content: Content,
+}
+
+pub(crate) enum Content {
+    /// The frames of a message, without the identity.
+    Message(Frames<Frame>),
+    /// A message that was dropped, and why.
+    Dropped(Fault),
+    /// Its connection has passed its handshake.
+    Connected,
+    /// Its connection has ended. All that it sent was received before.
+    Disconnected,
 }
 
 /// A message could not be sent to its peer.
@@ -66,7 +80,7 @@ impl Router {
         rights: Option<RightsFile>,
     ) -> Result<Self, ServerError> {
         make_ids_unguessable();
-        let socket = context.socket(zmq::ROUTER)?;
+        let mut socket = context.socket(zmq::ROUTER)?;
         // Without it, a message to a peer that is gone or full vanishes unseen.
         socket.set_router_mandatory(true)?;
         socket.set_linger(LINGER_MS)?;
@@ -86,8 +100,15 @@ impl Router {
         socket.set_tcp_keepalive_idle(60)?;
         socket.set_tcp_keepalive_intvl(10)?;
         socket.set_tcp_keepalive_cnt(6)?;
+        let tells_of_connections = options::tell_of_connections(&mut socket);
         let authenticator = match rights {
             Some(rights) => {
+                if !tells_of_connections {
+                    log::warn!(
+                        "this libzmq does not tell of connections: connections_per_identity_max \
+                         does not hold, and connections of removed keys stay open"
+                    );
+                }
                 let monitor = monitor(context, &socket)?;
                 Some(Authenticator::start(context, rights, monitor)?)
             }
@@ -128,7 +149,7 @@ impl Router {
         if self.authenticator.is_some() {
             // Without a domain libzmq asks nobody about NULL.
             self.socket.set_zap_domain(ZAP_DOMAIN)?;
-            refuse_when_nobody_answers(&mut self.socket)?;
+            options::refuse_when_nobody_answers(&mut self.socket)?;
         }
         self.socket.bind(endpoint.as_str())?;
         let bound = self.socket.get_last_endpoint()?;
@@ -186,6 +207,7 @@ impl Router {
         let mut frames = Vec::with_capacity(6);
         let mut bytes = 0;
         let mut fault = None;
+        let mut notification = None;
         if sender != Identity::OPEN && !is_of_router(&peer) {
             fault = Some(Fault::RoutingId);
         }
@@ -193,6 +215,9 @@ impl Router {
         while more {
             let frame;
             (frame, more) = Frame::receive(&mut self.socket)?;
+            if bytes == 0 && frame.is_empty() && !more {
+                notification = self::notification(&frame);
+            }
             bytes += frame.len();
             if fault == Some(Fault::RoutingId) {
                 // It is dropped in any case.
@@ -205,8 +230,18 @@ impl Router {
                 frames.push(frame);
             }
         }
-        let frames = fault.map_or_else(|| Ok(Frames::new(frames)), Err);
-        Ok(Some(Received { peer, identity: sender, frames }))
+        let content = match (notification, fault) {
+            (Some(content), _) => content,
+            (None, Some(fault)) => Content::Dropped(fault),
+            (None, None) => Content::Message(Frames::new(frames)),
+        };
+        Ok(Some(Received { peer, identity: sender, content }))
+    }
+
+    /// Ends the connection of `peer` at once, if there is one: what waits for it is not
+    /// sent, and no more is received of it, but for a message that libzmq had at hand.
+    pub(crate) fn close(&mut self, peer: &PeerId) -> Result<(), zmq::Error> {
+        options::end_connection(&mut self.socket, peer)
     }
 
     /// Sends all frames to `peer`, or none.
@@ -272,6 +307,15 @@ fn sender(frame: &Frame) -> Identity {
     }
 }
 
+/// What libzmq, and no peer, tells by an empty message. Another libzmq never does.
+fn notification(frame: &Frame) -> Option<Content> {
+    match frame.property(c"__notification")? {
+        "connect" => Some(Content::Connected),
+        "disconnect" => Some(Content::Disconnected),
+        _ => None,
+    }
+}
+
 /// Whether the socket chose this id itself. A peer that is authenticated may not choose
 /// one: when a connection ends, whoever comes with the same id gets what was for it.
 fn is_of_router(peer: &PeerId) -> bool {
@@ -300,66 +344,9 @@ unsafe extern "C" {
     fn srand(seed: c_uint);
 }
 
-/// Has libzmq refuse connections when nobody answers its question about them. By default
-/// it lets them in.
-fn refuse_when_nobody_answers(socket: &mut zmq::Socket) -> Result<(), zmq::Error> {
-    /// ZMQ_ZAP_ENFORCE_DOMAIN; the published zmq-sys does not have its name.
-    const OPTION: c_int = 93;
-    let yes: c_int = 1;
-    // SAFETY: the socket is alive; the option takes one int, which lives during the call.
-    #[expect(unsafe_code, reason = "the zmq crate has no method for this option")]
-    let failed = unsafe {
-        let value = (&raw const yes).cast::<c_void>();
-        zmq_sys::zmq_setsockopt(socket.as_mut_ptr(), OPTION, value, size_of_val(&yes))
-    };
-    // It fails where the option is unknown, which is no libzmq of 4.3.
-    if failed == 0 { Ok(()) } else { Err(zmq::Error::EINVAL) }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    const HANDSHAKE_SUCCEEDED: u16 = 0x1000;
-
-    /// How the first handshake with a CURVE endpoint ends that nobody answers for; with
-    /// `enforced`, libzmq was told what to do then.
-    fn end_of_handshake(enforced: bool) -> u16 {
-        let context = zmq::Context::new();
-        let mut server = context.socket(zmq::ROUTER).unwrap();
-        let keys = zmq::CurveKeyPair::new().unwrap();
-        server.set_linger(0).unwrap();
-        server.set_curve_server(true).unwrap();
-        server.set_curve_secretkey(&keys.secret_key).unwrap();
-        server.set_zap_domain(ZAP_DOMAIN).unwrap();
-        if enforced {
-            refuse_when_nobody_answers(&mut server).unwrap();
-        }
-        server.bind("tcp://127.0.0.1:*").unwrap();
-        let endpoint = server.get_last_endpoint().unwrap().unwrap();
-
-        let client = context.socket(zmq::DEALER).unwrap();
-        let own = zmq::CurveKeyPair::new().unwrap();
-        client.set_linger(0).unwrap();
-        client.set_curve_serverkey(&keys.public_key).unwrap();
-        client.set_curve_publickey(&own.public_key).unwrap();
-        client.set_curve_secretkey(&own.secret_key).unwrap();
-        client.monitor("inproc://monitor", zmq::SocketEvent::ALL as i32).unwrap();
-        let monitor = context.socket(zmq::PAIR).unwrap();
-        monitor.set_rcvtimeo(30_000).unwrap();
-        monitor.connect("inproc://monitor").unwrap();
-        client.connect(&endpoint).unwrap();
-        let ended = loop {
-            let frames = monitor.recv_multipart(0).expect("a handshake ends");
-            let event = u16::from_ne_bytes([frames[0][0], frames[0][1]]);
-            // Succeeded, or failed in one of three ways.
-            if [HANDSHAKE_SUCCEEDED, 0x800, 0x2000, 0x4000].contains(&event) {
-                break event;
-            }
-        };
-        client.monitor("inproc://nothing", 0).unwrap();
-        ended
-    }
+    use std::ffi::c_int;
 
     /// Has the next connection that this socket makes carry an id of its choice.
     fn choose_next_id(socket: &mut zmq::Socket, id: &[u8]) {
@@ -398,12 +385,5 @@ mod tests {
         // Unless our libzmq is used, the process ends here.
         let (_second, number) = connection(&context, &router);
         assert_eq!(number, next.wrapping_add(1));
-    }
-
-    #[test]
-    fn nobody_is_let_in_when_nobody_answers() {
-        // What libzmq does by itself, and what it is told to do.
-        assert_eq!(end_of_handshake(false), HANDSHAKE_SUCCEEDED);
-        assert_ne!(end_of_handshake(true), HANDSHAKE_SUCCEEDED);
     }
 }

@@ -25,7 +25,7 @@ use crate::hearing::event;
 use crate::ipc_file::{self, IpcFile};
 use crate::journal::Journal;
 use crate::outbox::{Bundle, Contents, Outbox, Parcel, Recipient, Single, task_of};
-use crate::router::{Received, Refused, Router};
+use crate::router::{Content, Received, Refused, Router};
 use crate::security::{Credentials, Mechanism};
 use crate::stats::Counters;
 use crate::trace;
@@ -42,6 +42,8 @@ pub struct Server {
     /// How many handshakes the engine has been told of.
     handshakes_refused: u64,
     outbox: Outbox,
+    /// Connections to be closed in this round.
+    closing: Vec<PeerId>,
     engine: Engine<Body<Frame>>,
     journal: Journal,
     ebb: Ebb,
@@ -147,6 +149,7 @@ impl Server {
             router,
             handshakes_refused: 0,
             outbox: Outbox::default(),
+            closing: Vec::new(),
             engine: Engine::new(settings(config), now),
             journal: Journal::default(),
             ebb: Ebb::default(),
@@ -224,6 +227,7 @@ impl Server {
             self.journal.handle_timeout(now);
             self.act(now)?;
             self.send_outbox(now)?;
+            self.close_connections()?;
             self.ebb.observe(self.engine.footprint(), now);
             if self.progress == Progress::Stopped {
                 return Ok(self.engine.counters().clone());
@@ -320,18 +324,20 @@ impl Server {
     /// Reads at most `drain_max` messages. True when none is left.
     fn read(&mut self, now: Instant) -> Result<bool, ServerError> {
         for _ in 0..self.drain_max {
-            let Some(Received { peer, identity, frames }) = self.router.receive()? else {
+            let Some(Received { peer, identity, content }) = self.router.receive()? else {
                 return Ok(true);
             };
             if !self.engine.knows(identity) {
                 // It was let in a moment ago, and its rights come from the same thread.
                 self.read_news(now)?;
             }
-            if self.engine.is_deaf_to(identity, now) {
-                continue;
-            }
-            match frames {
-                Ok(frames) => {
+            match content {
+                Content::Connected => self.handle(identity, Event::Connected { peer }, now)?,
+                Content::Disconnected => {
+                    self.handle(identity, Event::Disconnected { peer }, now)?;
+                }
+                _ if self.engine.is_deaf_to(identity, now) => {}
+                Content::Message(frames) => {
                     trace::received(&peer, frames.as_slice());
                     for message in Message::decode(frames) {
                         match message {
@@ -349,7 +355,7 @@ impl Server {
                         }
                     }
                 }
-                Err(fault) => self.invalid(&peer, identity, (fault, None), now)?,
+                Content::Dropped(fault) => self.invalid(&peer, identity, (fault, None), now)?,
             }
         }
         Ok(false)
@@ -389,6 +395,7 @@ impl Server {
                 Action::ToWorker { worker, version, command } => {
                     self.tell_worker(worker, version, command, now)?;
                 }
+                Action::Close { peer } => self.closing.push(peer),
                 Action::Note(note) => {
                     if let Note::WorkerGone { worker, .. } = &note {
                         self.outbox.forget_worker(worker);
@@ -417,6 +424,14 @@ impl Server {
             }
             self.act(now)?;
         }
+    }
+
+    /// After all that was for them has been sent.
+    fn close_connections(&mut self) -> Result<(), ServerError> {
+        for peer in self.closing.drain(..) {
+            self.router.close(&peer)?;
+        }
+        Ok(())
     }
 
     fn tell_client(

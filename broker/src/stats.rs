@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::{Dropped, Fault, Gone, RefusedWorker};
+use crate::engine::{Closed, Dropped, Fault, Gone, RefusedWorker};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -145,6 +145,10 @@ counters! {
     identities_cut_off,
     /// Connections that had a worker's name but another's key; the worker was given up.
     peers_displaced,
+    /// Connections closed: `connections_per_identity_max` reached.
+    connections_closed_connections_per_identity_max,
+    /// Connections closed: their key was removed.
+    connections_closed_forbidden,
     /// Handshakes refused: a key, user or password that the rights file does not have.
     handshakes_refused,
 }
@@ -210,6 +214,14 @@ impl Counters {
             RefusedWorker::WorkersMax => &mut self.workers_refused_workers_max,
             RefusedWorker::ServicesMax => &mut self.workers_refused_services_max,
             RefusedWorker::Stopping => &mut self.workers_refused_stopping,
+        }
+    }
+
+    /// The counter of connections closed for this reason.
+    pub fn closed(&mut self, reason: Closed) -> &mut u64 {
+        match reason {
+            Closed::PerIdentityMax => &mut self.connections_closed_connections_per_identity_max,
+            Closed::Forbidden => &mut self.connections_closed_forbidden,
         }
     }
 

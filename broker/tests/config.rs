@@ -155,6 +155,8 @@ fn every_key_has_a_method_that_gives_its_value() {
     assert_eq!(config.rights_file(), Some(Path::new("rights.toml")));
     assert!(config.allow_insecure() && config.is_secured());
     assert_eq!(config.handshake(), ms("handshake_ms"));
+    let connections_max = place("connections_per_identity_max");
+    assert_eq!(config.connections_per_identity_max(), connections_max);
     assert_eq!(config.peers_per_identity_max(), place("peers_per_identity_max"));
     assert_eq!(config.requests_per_identity_max(), place("requests_per_identity_max"));
     assert_eq!(config.invalid_max() as usize, place("invalid_max"));

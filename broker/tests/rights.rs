@@ -35,6 +35,7 @@ enum Told {
     Welcome(String),
     Cancel(String),
     Heartbeat(String),
+    Closed(String),
 }
 
 impl Scene {
@@ -87,6 +88,9 @@ impl Scene {
                         worker::FromBroker::Cancel { .. } => Told::Cancel(name),
                         other => panic!("{other:?}"),
                     });
+                }
+                Action::Close { peer } => {
+                    told.push(Told::Closed(String::from_utf8_lossy(peer.as_bytes()).into_owned()));
                 }
                 Action::Note(_) => {}
                 Action::Stopped => panic!("nobody stopped it"),
@@ -343,8 +347,13 @@ fn random_lives_with_rights_that_change() {
     let names = ["p", "q", "r", "s", "t"];
     let services = ["a", "e", "e1"];
     for _ in 0..40 {
-        let limits =
-            Limits { requests_max: 6, peers_max: 3, invalid_max: 3, invalid_recovery: RECOVERY };
+        let limits = Limits {
+            requests_max: 6,
+            peers_max: 3,
+            invalid_max: 3,
+            invalid_recovery: RECOVERY,
+            ..Limits::default()
+        };
         let mut scene = Scene::new(limits);
         let mut tasks: Vec<(String, ClientAddress)> = Vec::new();
         for _ in 0..300 {
@@ -444,4 +453,74 @@ fn settings() -> Settings {
 #[expect(clippy::disallowed_methods, reason = "an Instant cannot be made from a number")]
 fn start() -> Instant {
     Instant::now()
+}
+
+fn connected(scene: &mut Scene, who: u32, peer: &str) -> Vec<Told> {
+    scene.handle(who, Event::Connected { peer: PeerId::new(peer.as_bytes()) })
+}
+
+fn disconnected(scene: &mut Scene, who: u32, peer: &str) -> Vec<Told> {
+    scene.handle(who, Event::Disconnected { peer: PeerId::new(peer.as_bytes()) })
+}
+
+/// What is done when this much time has passed.
+fn passed(scene: &mut Scene, time: Duration) -> Vec<Told> {
+    scene.now += time;
+    scene.engine.handle_timeout(scene.now, scene.now);
+    scene.told()
+}
+
+#[test]
+fn an_identity_has_so_many_connections_and_the_newest_is_closed() {
+    let limits = Limits { connections_max: 2, ..Limits::default() };
+    let mut scene = Scene::new(limits);
+    let closed = |peer: &str| vec![Told::Closed(peer.to_owned())];
+    for peer in ["1", "2"] {
+        assert_eq!(connected(&mut scene, EVE, peer), []);
+    }
+    assert_eq!(connected(&mut scene, EVE, "3"), closed("3"));
+    // Others have their own, and an open endpoint has no limit.
+    for peer in ["a", "b"] {
+        assert_eq!(connected(&mut scene, ALICE, peer), []);
+    }
+    for peer in ["x", "y", "z"] {
+        assert_eq!(connected(&mut scene, OPEN, peer), []);
+        assert_eq!(disconnected(&mut scene, OPEN, peer), []);
+    }
+    // One that was closed leaves no room; one that has ended does, once.
+    disconnected(&mut scene, EVE, "3");
+    assert_eq!(connected(&mut scene, EVE, "4"), closed("4"));
+    disconnected(&mut scene, EVE, "1");
+    disconnected(&mut scene, EVE, "1");
+    assert_eq!(connected(&mut scene, EVE, "5"), []);
+    assert_eq!(connected(&mut scene, EVE, "6"), closed("6"));
+    let counters = scene.engine.counters();
+    assert_eq!(counters.connections_closed_connections_per_identity_max, 3);
+}
+
+#[test]
+fn connections_of_a_key_that_is_removed_are_closed_once_they_were_told() {
+    let limits = Limits::default();
+    let mut scene = Scene::new(limits);
+    connected(&mut scene, EVE, "stays");
+    connected(&mut scene, EVE, "left");
+    connected(&mut scene, ALICE, "a");
+    let without_eve = [(ALICE, "a", "")];
+    assert_eq!(scene.grant(&without_eve, limits), []);
+    // It has a second to read why.
+    assert_eq!(passed(&mut scene, Duration::from_millis(999)), []);
+    disconnected(&mut scene, EVE, "left");
+    let due = scene.engine.poll_timeout().expect("something is due");
+    assert!(due <= scene.now + Duration::from_millis(1));
+    assert_eq!(passed(&mut scene, Duration::from_millis(1)), [Told::Closed("stays".to_owned())]);
+    assert_eq!(passed(&mut scene, Duration::from_secs(9)), []);
+    // One that was let in when the key was removed is closed at once.
+    assert_eq!(connected(&mut scene, EVE, "late"), [Told::Closed("late".to_owned())]);
+    assert_eq!(scene.engine.counters().connections_closed_forbidden, 2);
+    // A key that is back within the second keeps its connections.
+    scene.grant(&[(ALICE, "a", ""), (EVE, "e*", "e*")], limits);
+    connected(&mut scene, EVE, "again");
+    scene.grant(&without_eve, limits);
+    scene.grant(&[(ALICE, "a", ""), (EVE, "e*", "e*")], limits);
+    assert_eq!(passed(&mut scene, Duration::from_secs(9)), []);
 }

@@ -160,6 +160,8 @@ impl Account {
                 }
             }
             Event::Invalid { .. }
+            | Event::Connected { .. }
+            | Event::Disconnected { .. }
             | Event::Rights(_)
             | Event::Unauthenticated { .. }
             | Event::ClientUnreachable { .. }
@@ -213,6 +215,7 @@ impl Account {
                 assert!(self.workers.remove(&worker).is_some(), "it was not there");
             }
             Action::Note(_) => {}
+            Action::Close { peer } => panic!("{peer} has no identity, and is closed"),
             Action::Stopped => {
                 assert!(self.workers.is_empty(), "workers have not been told");
                 self.stopped += 1;

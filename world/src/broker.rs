@@ -306,6 +306,8 @@ impl Running {
                         self.outbox.retain(|parcel| !is_for(parcel));
                     }
                 }
+                // No connection here has an identity.
+                Action::Close { .. } => {}
                 Action::Stopped => self.stopped = true,
             }
         }

@@ -207,7 +207,11 @@ impl Ledger {
             }
             Event::ClientUnreachable { client, parts, .. } => self.parts_lost(client, parts),
             Event::Stop | Event::StopNow => self.stopping = true,
-            Event::Invalid { .. } | Event::Rights(_) | Event::Unauthenticated { .. } => {}
+            Event::Connected { .. }
+            | Event::Disconnected { .. }
+            | Event::Invalid { .. }
+            | Event::Rights(_)
+            | Event::Unauthenticated { .. } => {}
         }
     }
 
@@ -224,6 +228,8 @@ impl Ledger {
             Action::ToClient { caller, command, .. } => self.client_told(caller, command),
             Action::ToWorker { worker, command, .. } => self.worker_told(worker, command),
             Action::Note(note) => self.note(note, engine),
+            // No connection here has an identity.
+            Action::Close { peer } => must!(false, "no connection is closed", "{peer}"),
             Action::Stopped => {
                 must!(self.workers.is_empty(), "stops when nobody is left", "{:?}", self.workers);
             }
@@ -279,6 +285,7 @@ impl Ledger {
             | Note::WorkerRefused { .. }
             | Note::Forbidden { .. }
             | Note::CutOff { .. }
+            | Note::ConnectionClosed { .. }
             | Note::ReplyUnsent { .. } => {}
         }
     }

@@ -6,12 +6,13 @@
 //! eventfd. This one compiles 4.3.5 with all of that (see `build.rs`).
 //!
 //! And it changes libzmq (see `patches.rs`). Messages that travel alone take about half of
-//! the system calls. And peers cannot use three of its faults:
+//! the system calls. Peers cannot use three of its faults. And
+//! it tells of connections:
 //!
 //! - A routing id that begins with a zero octet is given by ROUTER sockets, and not
 //!   taken from peers: one that announces such an id is given another. An id that
 //!   somebody has is never given. Otherwise libzmq ends the process in both cases.
-//!   Nor is an id taken that is longer than 255 octets.
+//!   Nor is an id taken that is longer than 255 octets, or that another peer has.
 //! - [`ZMQ_MAXMSGSIZE`] holds for a message of several frames as a whole, too, each
 //!   frame counted with 128 bytes more; beyond it the connection is closed while the
 //!   message is still coming. Otherwise libzmq keeps any number of frames. It does so
@@ -19,6 +20,8 @@
 //! - Of the properties that a peer says of itself in its handshake 16 are kept, and none of
 //!   more than 255 bytes; no more can be asked of a message (`zmq_msg_gets`). Otherwise libzmq
 //!   keeps any number of any size, as long as the connection lives.
+//! - A ROUTER socket can tell of connections, and end one: two options that no other
+//!   libzmq has.
 //!
 //! libzmq is under the MPL 2.0, and so are the files changed, in their changed form, which
 //! `patches.rs` names.

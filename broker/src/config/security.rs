@@ -59,6 +59,11 @@ impl Config {
         fit(self.peers_per_identity_max, usize::MAX)
     }
 
+    /// Connections of one identity.
+    pub fn connections_per_identity_max(&self) -> usize {
+        fit(self.connections_per_identity_max, usize::MAX)
+    }
+
     /// Requests of one identity that may wait or run.
     pub fn requests_per_identity_max(&self) -> usize {
         fit(self.requests_per_identity_max, usize::MAX)
@@ -79,6 +84,7 @@ impl Config {
         Limits {
             requests_max: self.requests_per_identity_max(),
             peers_max: self.peers_per_identity_max(),
+            connections_max: self.connections_per_identity_max(),
             invalid_max: self.invalid_max(),
             invalid_recovery: self.invalid_recovery(),
         }

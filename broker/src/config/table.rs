@@ -126,6 +126,20 @@ pub static KEYS: &[Key] = &[
         reason: "After it the connection is closed, so that slow ones do not pile up.",
     },
     Key {
+        name: "connections_per_identity_max",
+        heading: SECURITY,
+        kind: Kind::Number {
+            unit: "connections",
+            default: 10_000,
+            range: 1..=10_000_000,
+            at_most: None,
+            field: |config| &mut config.connections_per_identity_max,
+        },
+        about: "Connections that one key or user may have, also those that say nothing.",
+        reason: "A further one is closed and counted. Not for open endpoints, and not with a \
+                 libzmq of the system, which does not tell of connections.",
+    },
+    Key {
         name: "peers_per_identity_max",
         heading: SECURITY,
         kind: Kind::Number {

@@ -26,6 +26,7 @@ impl<B: Payload> Engine<B> {
         self.check_services();
         self.check_workers();
         self.check_requests();
+        self.connections.check();
         self.ids.check(self.requests.iter().filter_map(|(key, request)| {
             let id = (request.identity, request.caller.id?);
             Some((id, key, request.answered))

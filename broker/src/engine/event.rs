@@ -122,6 +122,18 @@ pub enum Event<B> {
         /// The task ids of the PARTIALs among them: replies that have a gap now.
         parts: Vec<ClientAddress>,
     },
+    /// A connection has passed its handshake. Told once for each, before anything it says,
+    /// or never.
+    Connected {
+        /// Its name.
+        peer: PeerId,
+    },
+    /// A connection has ended, which was told of when it began. All that it said has been
+    /// handled. Not told of one that was [closed](Action::Close).
+    Disconnected {
+        /// Its name.
+        peer: PeerId,
+    },
     /// Who may do what has changed, or is said for the first time.
     Rights(Arc<Rights>),
     /// Peers were refused before they could say anything.
@@ -183,6 +195,12 @@ pub enum Action<B> {
         version: Version,
         /// What to say.
         command: worker::FromBroker<B>,
+    },
+    /// Close this connection, if it is still there. What was for it before is sent first,
+    /// unless it does not read.
+    Close {
+        /// Its name.
+        peer: PeerId,
     },
     /// Tell the operator.
     Note(Note),
@@ -273,9 +291,27 @@ pub enum Note {
         /// Who.
         who: Arc<str>,
     },
+    /// A connection is closed.
+    ConnectionClosed {
+        /// Its name.
+        peer: PeerId,
+        /// Whose it is.
+        who: Arc<str>,
+        /// Why.
+        reason: Closed,
+    },
     /// The engine was not driven for longer than it asked for, so nobody's silence
     /// counts until the peers had time to be heard again.
     Late,
+}
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Closed {
+    /// Its key has `connections_per_identity_max` others.
+    PerIdentityMax,
+    /// Its key or password was removed.
+    Forbidden,
 }
 
 /// What a right is for.

@@ -189,11 +189,13 @@ impl<B: Payload> Engine<B> {
     }
 
     /// From now on these rights hold. Workers that may no longer serve are told to go,
-    /// and requests of clients that may no longer call end.
+    /// requests of clients that may no longer call end, and connections of identities that
+    /// are gone.
     pub(super) fn rights_changed(&mut self, rights: Arc<Rights>) {
         self.rights = Some(Arc::clone(&rights));
         self.limits = rights.limits();
         self.identities.forget_forgiven(self.now);
+        self.close_forbidden();
         let may_serve = |worker: &Worker| {
             rights.may_serve(worker.identity, &self.services[worker.service].name)
         };

@@ -15,6 +15,7 @@
 
 mod answers;
 mod check;
+mod connections;
 mod dead;
 mod deadline;
 mod ending;
@@ -44,10 +45,12 @@ use std::time::Instant;
 use foldhash::{HashMap, HashSet};
 use majordomo_protocol::PeerId;
 
+use self::connections::Connections;
 use self::dead::Dead;
 use self::deadline::{Deadlines, Due};
 pub use self::event::{
-    Act, Action, Caller, Dropped, Event, Fault, Gone, Note, Payload, Question, RefusedWorker,
+    Act, Action, Caller, Closed, Dropped, Event, Fault, Gone, Note, Payload, Question,
+    RefusedWorker,
 };
 use self::identities::Identities;
 use self::ids::Ids;
@@ -96,6 +99,7 @@ pub struct Engine<B> {
     rights: Option<Arc<Rights>>,
     limits: Limits,
     identities: Identities,
+    connections: Connections,
     /// Whose connection the event came on that is being handled.
     sender: Identity,
     turns: Turns,
@@ -129,6 +133,7 @@ impl<B: Payload> Engine<B> {
             rights: None,
             limits: Limits::default(),
             identities: Identities::default(),
+            connections: Connections::default(),
             sender: Identity::OPEN,
             turns: Turns::default(),
             bytes: 0,
@@ -167,6 +172,8 @@ impl<B: Payload> Engine<B> {
             Event::ClientUnreachable { client, answers, parts } => {
                 self.client_unreachable(client, answers, &parts);
             }
+            Event::Connected { peer } => self.connected(peer),
+            Event::Disconnected { peer } => self.disconnected(&peer),
             Event::Rights(rights) => self.rights_changed(rights),
             Event::Unauthenticated { handshakes } => {
                 self.counters.handshakes_refused += handshakes;
@@ -188,6 +195,7 @@ impl<B: Payload> Engine<B> {
                 Due::Worker(key) => self.attend(key, heard_until),
             }
         }
+        self.close_leaving();
         if self.ids.look_at(self.settings.answers_kept).is_some_and(|due| due <= now) {
             self.ids.forget_before(now.checked_sub(self.settings.answers_kept));
         }
@@ -204,7 +212,8 @@ impl<B: Payload> Engine<B> {
             Shutdown::No | Shutdown::Done => None,
         };
         let forget = self.ids.look_at(self.settings.answers_kept);
-        [self.deadlines.first(), end, forget].into_iter().flatten().min()
+        let close = self.connections.poll_timeout();
+        [self.deadlines.first(), end, forget, close].into_iter().flatten().min()
     }
 
     /// The next thing to do, in order; `None` when all is done.

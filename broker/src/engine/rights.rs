@@ -113,6 +113,8 @@ pub struct Limits {
     pub requests_max: usize,
     /// Workers, and clients with a request waiting or running.
     pub peers_max: usize,
+    /// Connections, also those that say nothing.
+    pub connections_max: usize,
     /// Invalid messages in a row, before nothing it says is heard.
     pub invalid_max: u32,
     /// After how long one invalid message is forgiven.
@@ -125,6 +127,7 @@ impl Default for Limits {
         Limits {
             requests_max: usize::MAX,
             peers_max: usize::MAX,
+            connections_max: usize::MAX,
             invalid_max: u32::MAX,
             invalid_recovery: Duration::ZERO,
         }

@@ -29,7 +29,9 @@ const BROKER: u64 = u64::MAX;
 const NOBODY: u64 = u64::MAX - 1;
 
 /// What is counted only where peers have identities, which none has here: see rights.rs.
-const OF_IDENTITIES: [&str; 14] = [
+const OF_IDENTITIES: [&str; 16] = [
+    "connections_closed_connections_per_identity_max",
+    "connections_closed_forbidden",
     "handshakes_refused",
     "identities_cut_off",
     "messages_cut_off",

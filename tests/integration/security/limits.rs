@@ -1,9 +1,11 @@
 //! What limits there are for each key, whatever its connections; and that others are
 //! served beside one that has reached them.
 
-use majordomo_tests::limit::until;
+use std::time::Duration;
+
+use majordomo_tests::limit::{Deadline, until};
 use majordomo_tests::report::Reports;
-use majordomo_tests::v1::RawWorker;
+use majordomo_tests::v1::{RawWorker, Task};
 use majordomo_tests::wire;
 
 use super::{Key, Secured};
@@ -64,6 +66,41 @@ fn peers_per_identity_max() {
     let report = reports.until_counted("workers_refused_peers_per_identity_max", 1);
     assert_eq!(report.counters.get("requests_dropped_peers_per_identity_max"), Some(&1));
     let _worker = broker.registered(&alice, "b");
+}
+
+#[test]
+fn connections_per_identity_max() {
+    let (alice, eve) = (Key::new("alice"), Key::new("eve"));
+    let rights = alice.entry("client = [\"*\"]") + &eve.entry("client = [\"*\"]");
+    let broker = Secured::start(&rights, &["--connections-per-identity-max=3"]);
+    let mut reports = Reports::of(broker.open());
+    let mut worker = RawWorker::register(broker.open(), "echo", 1);
+    let mut client = broker.client(&alice);
+    // They say nothing, and do not come back when they are closed.
+    let mut silent = [(); 5].map(|()| {
+        Some(broker.dealer_with(&eve, |socket| socket.set_reconnect_ivl(-1).expect("never")))
+    });
+    let counter = "connections_closed_connections_per_identity_max";
+    let report = reports.until_counted(counter, 2);
+    assert_eq!(report.counters.get(counter), Some(&2));
+    let log = broker.broker.process().log_until("connection closed");
+    assert!(log.contains("who=eve reason=connections_per_identity_max"), "{log}");
+    for _ in 0..10 {
+        let id = client.ask("echo", "alice");
+        worker.echo("alice");
+        client.expect_reply(id, "alice");
+    }
+    // Where some have gone there is room again.
+    silent.iter_mut().for_each(|peer| *peer = None);
+    until("a new one is let in", || {
+        let mut again = broker.client(&eve);
+        let id = again.ask("echo", "eve");
+        // One that is closed comes back by itself, and is closed again.
+        let record = worker.record_before(Deadline::after(Duration::from_millis(500)))?;
+        worker.reply(&Task::read(record)?, "eve");
+        again.expect_reply(id, "eve");
+        Some(())
+    });
 }
 
 #[test]

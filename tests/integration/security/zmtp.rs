@@ -89,6 +89,19 @@ impl Zmtp {
         assert_eq!(self.command(), "PONG");
     }
 
+    /// Waits until the broker has closed the connection; what it says before is dropped.
+    pub(super) fn expect_end(&mut self) {
+        let mut bytes = [0; 4_096];
+        loop {
+            match self.0.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return,
+                Err(error) => panic!("the connection does not end: {error}"),
+            }
+        }
+    }
+
     /// Writes this again and again until the connection is ended. Gives how many bytes
     /// could be written, at most `bytes_max` and one more time.
     pub(super) fn repeat(&mut self, bytes: &[u8], bytes_max: usize) -> usize {

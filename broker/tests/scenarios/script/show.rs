@@ -30,6 +30,7 @@ impl World {
                 }
                 Action::Note(_) if !self.notes => continue,
                 Action::Note(note) => format!("note {}", self.text_of_note(note)),
+                Action::Close { peer } => format!("close {}", name_of(&peer)),
                 Action::Stopped => "stopped".to_owned(),
             };
             self.transcript.push(format!("-> {text}{at}"));
@@ -115,6 +116,9 @@ impl World {
             Note::ReplyUnsent { client } => format!("reply to {} unsent", name_of(&client)),
             Note::Forbidden { peer, who, act } => {
                 format!("{who} at {} may not {act:?}", name_of(&peer))
+            }
+            Note::ConnectionClosed { peer, who, reason } => {
+                format!("{} of {who} closed: {reason:?}", name_of(&peer))
             }
             Note::CutOff { who } => format!("{who} cut off"),
             Note::Late => "late".to_owned(),

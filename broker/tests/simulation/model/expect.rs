@@ -76,7 +76,10 @@ impl Model {
                     }
                 }
             }
-            Event::Rights(_) | Event::Unauthenticated { .. } => unreachable!("not in histories"),
+            Event::Connected { .. }
+            | Event::Disconnected { .. }
+            | Event::Rights(_)
+            | Event::Unauthenticated { .. } => unreachable!("not in histories"),
             Event::Stop => self.stop(now + self.settings.shutdown),
             Event::StopNow => {
                 self.stop(now);

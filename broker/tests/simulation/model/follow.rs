@@ -61,6 +61,7 @@ impl Model {
                 worker.told = self.now;
             }
             Action::Note(note) => self.follow_note(note),
+            Action::Close { peer } => panic!("{peer} has no identity, and is closed"),
             Action::Stopped => {
                 assert!(self.stop_at.is_some() && !self.stopped && self.workers.is_empty());
                 self.stopped = true;
@@ -191,7 +192,9 @@ impl Model {
                 assert!(self.settings.follow_requests);
                 self.expected.dispatch = Some((request, worker, attempt));
             }
-            Note::Forbidden { .. } | Note::CutOff { .. } => panic!("there are no rights: {note:?}"),
+            Note::Forbidden { .. } | Note::CutOff { .. } | Note::ConnectionClosed { .. } => {
+                panic!("there are no rights: {note:?}")
+            }
             Note::RequestAnswered { request, worker } => {
                 assert!(self.workers.contains_key(&worker));
                 assert_eq!(self.expected.answered.take(), Some(request));
