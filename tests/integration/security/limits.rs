@@ -10,6 +10,8 @@ use majordomo_tests::wire;
 
 use super::{Key, Secured};
 
+const HALF_A_SECOND: Duration = Duration::from_millis(500);
+
 #[test]
 fn requests_per_identity_max() {
     let (alice, eve) = (Key::new("alice"), Key::new("eve"));
@@ -92,14 +94,13 @@ fn connections_per_identity_max() {
     }
     // Where some have gone there is room again.
     silent.iter_mut().for_each(|peer| *peer = None);
+    let mut again = broker.client(&eve);
     until("a new one is let in", || {
-        let mut again = broker.client(&eve);
-        let id = again.ask("echo", "eve");
-        // One that is closed comes back by itself, and is closed again.
-        let record = worker.record_before(Deadline::after(Duration::from_millis(500)))?;
-        worker.reply(&Task::read(record)?, "eve");
-        again.expect_reply(id, "eve");
-        Some(())
+        // While it is closed again and again, what it asked may be lost.
+        again.ask("echo", "eve");
+        let task = Task::read(worker.record_before(Deadline::after(HALF_A_SECOND))?)?;
+        worker.reply(&task, "eve");
+        again.record_before(Deadline::after(HALF_A_SECOND))
     });
 }
 
