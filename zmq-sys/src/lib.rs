@@ -5,9 +5,8 @@
 //! follow the wall clock, and waking a thread takes two sockets instead of an
 //! eventfd. This one compiles 4.3.5 with all of that (see `build.rs`).
 //!
-//! And it changes libzmq (see `patches.rs`). Messages that travel alone take about half of
-//! the system calls. Peers cannot use three of its faults. And
-//! it tells of connections:
+//! And it changes libzmq (see `patches.rs`): messages that travel alone take about half of
+//! the system calls, peers cannot use three of its faults, and it tells of connections.
 //!
 //! - A routing id that begins with a zero octet is given by ROUTER sockets, and not
 //!   taken from peers: one that announces such an id is given another. An id that
