@@ -9,11 +9,11 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, exit};
+use std::process::{self, Command, exit};
 
 use zeromq_src::LibLocation;
 
-use patches::PATCHES;
+use patches::{HEADERS, PATCHES, Patch};
 
 mod patches;
 
@@ -78,7 +78,7 @@ fn main() {
     });
     zeromq_src::Build::new().with_libsodium(Some(LibLocation::new(lib, include))).build();
 
-    for patch in PATCHES {
+    for patch in PATCHES.iter().chain(&HEADERS) {
         let is_there = changed_sources().join(patch.file).exists();
         assert!(is_there, "{} of libzmq was compiled without its changes", patch.file);
     }
@@ -109,6 +109,16 @@ fn stand_in_for_compiler() {
     }
 }
 
+/// Where a file of libzmq is that was changed.
+fn write_changed(patch: &Patch, directory: &Path) -> PathBuf {
+    let changed = changed_sources().join(patch.file);
+    let own = changed.with_extension(process::id().to_string());
+    // Whoever reads it meanwhile reads the whole of it.
+    let written = fs::write(&own, patch.apply(&directory.join(patch.file)));
+    written.and_then(|()| fs::rename(&own, &changed)).expect("cargo's directory can be written");
+    changed
+}
+
 /// Calls the real compiler as this program was called, with the changed files. Gives its
 /// exit code.
 fn compile(compiler: &str) -> i32 {
@@ -117,13 +127,19 @@ fn compile(compiler: &str) -> i32 {
     command.args(words);
     for argument in env::args_os().skip(1) {
         let source = Path::new(&argument);
-        let is_of = |file: &str| source.ends_with(Path::new("vendor/src").join(file));
-        match PATCHES.iter().find(|patch| is_of(patch.file)) {
-            Some(patch) => {
-                let changed = changed_sources().join(patch.file);
-                fs::write(&changed, patch.apply(source)).expect("cargo's directory can be written");
-                command.arg(changed)
-            }
+        let directory = source.parent().filter(|directory| directory.ends_with("vendor/src"));
+        let Some(directory) = directory else {
+            command.arg(argument);
+            continue;
+        };
+        // Each source begins with the first of these. The others, once included, are not
+        // looked for beside the source.
+        command.arg("-include").arg(directory.join("precompiled.hpp"));
+        for header in &HEADERS {
+            command.arg("-include").arg(write_changed(header, directory));
+        }
+        match PATCHES.iter().find(|patch| source.ends_with(patch.file)) {
+            Some(patch) => command.arg(write_changed(patch, directory)),
             None => command.arg(argument),
         };
     }

@@ -4,6 +4,9 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "caller.rs"]
+mod caller;
+
 /// The changes to one source file.
 pub struct Patch {
     /// Its name, in libzmq's `src`.
@@ -19,7 +22,22 @@ struct Edit {
 }
 
 /// A file is here once.
-pub const PATCHES: [Patch; 7] = [ROUTER, SESSION, PROPERTIES, ENGINE, PIPE, MAILBOX, POLLER];
+pub const PATCHES: [Patch; 10] = [
+    ROUTER,
+    SESSION,
+    PROPERTIES,
+    ENGINE,
+    PIPE,
+    caller::CONTEXT,
+    caller::IO_THREAD,
+    caller::SOCKET,
+    MAILBOX,
+    POLLER,
+];
+
+/// Headers, each after those that it includes. Where they are changed, every source file
+/// is compiled with them.
+pub const HEADERS: [Patch; 3] = [caller::MAILBOX_H, caller::POLLER_H, caller::IO_THREAD_H];
 
 /// A ROUTER socket gives ids that begin with a zero octet, which RFC 23 keeps for that. A
 /// peer that announces such an id is given one, as if it had announced none; and no id is
@@ -241,9 +259,86 @@ zmq::session_base_t *zmq::session_base_t::create (",
 /// Whoever looks for commands without waiting reads the signal, and is told by that if
 /// there is none: libzmq asks first whether it may. And whoever has taken the last command
 /// does not look again: each further one comes with a signal.
+///
+/// The rest is for [`caller`].
 const MAILBOX: Patch = Patch {
     file: "mailbox.cpp",
     edits: &[
+        Edit {
+            old: "
+zmq::mailbox_t::mailbox_t ()
+{",
+            times: 1,
+            new: "
+//  Its address stands for this thread.
+static thread_local char here;
+
+zmq::runner_t::runner_t () : has_sent (false), _thread (NULL)
+{
+}
+
+void zmq::runner_t::set_to_this_thread ()
+{
+    if (!is_this_thread ())
+        _thread.store (&here, std::memory_order_relaxed);
+}
+
+bool zmq::runner_t::is_this_thread () const
+{
+    return _thread.load (std::memory_order_relaxed) == &here;
+}
+
+bool zmq::mailbox_t::is_read_here () const
+{
+    const runner_t *const runner = _runner.load (std::memory_order_relaxed);
+    return runner && runner->is_this_thread ();
+}
+
+void zmq::mailbox_t::read_by (runner_t *runner_)
+{
+    _runner.store (runner_, std::memory_order_relaxed);
+    //  They came without a signal, for which others wait.
+    if (!runner_ && _active) {
+        _active = false;
+        _signaler.send ();
+    }
+}
+
+bool zmq::mailbox_t::has_commands () const
+{
+    return _active;
+}
+
+void zmq::mailbox_t::in_event ()
+{
+    _signaled = true;
+}
+
+void zmq::mailbox_t::out_event ()
+{
+}
+
+void zmq::mailbox_t::timer_event (int)
+{
+}
+
+zmq::mailbox_t::mailbox_t () : _runner (NULL), _signaled (false)
+{",
+        },
+        Edit {
+            old: "
+    if (!ok)
+        _signaler.send ();",
+            times: 1,
+            new: "
+    if (!ok) {
+        if (is_read_here ()) {
+            _active = true;
+            _runner.load (std::memory_order_relaxed)->has_sent = true;
+        } else
+            _signaler.send ();
+    }",
+        },
         Edit {
             old: "
         _active = false;
@@ -255,7 +350,13 @@ const MAILBOX: Patch = Patch {
             errno = EAGAIN;
             return -1;
         }
-    }",
+    }
+
+    if (timeout_ == 0 && !_signaled && is_read_here ()) {
+        errno = EAGAIN;
+        return -1;
+    }
+    _signaled = false;",
         },
         Edit {
             old: "int rc = _signaler.wait (timeout_);",
@@ -265,7 +366,8 @@ const MAILBOX: Patch = Patch {
     ],
 };
 
-/// The system is not told what it knows.
+/// The system is not told what it knows. And a round of the loop is a function: see
+/// [`caller`].
 const POLLER: Patch = Patch {
     file: "epoll.cpp",
     edits: &[
@@ -286,6 +388,81 @@ const POLLER: Patch = Patch {
     if (!(pe->ev.events & EPOLLOUT))
         return;
     pe->ev.events &= ~(static_cast<uint32_t> (EPOLLOUT));",
+        },
+        Edit {
+            old: "
+void zmq::epoll_t::loop ()
+{
+    epoll_event ev_buf[max_io_events];
+
+    while (true) {
+        //  Execute any due timers.
+        const int timeout = static_cast<int> (execute_timers ());
+",
+            times: 1,
+            new: "
+void zmq::epoll_t::loop ()
+{
+    while (run_once (-1)) {
+    }
+}
+
+bool zmq::epoll_t::run_once (int timeout_)
+{
+    epoll_event ev_buf[max_io_events];
+
+    {
+        //  Execute any due timers.
+        int timeout = static_cast<int> (execute_timers ());
+",
+        },
+        Edit {
+            old: "
+            if (timeout == 0)
+                break;
+
+            // TODO sleep for timeout
+            continue;
+        }
+",
+            times: 1,
+            new: "
+            return timeout != 0;
+        }
+        if (timeout == 0)
+            timeout = -1;
+        if (timeout_ != -1 && (timeout == -1 || timeout_ < timeout))
+            timeout = timeout_;
+",
+        },
+        Edit {
+            old: "
+                                  timeout ? timeout : -1);
+        if (n == -1) {
+            errno_assert (errno == EINTR);
+            continue;
+        }
+",
+            times: 1,
+            new: "
+                                  timeout);
+        if (n == -1) {
+            errno_assert (errno == EINTR);
+            return true;
+        }
+",
+        },
+        Edit {
+            old: "
+        _retired.clear ();
+    }
+}",
+            times: 1,
+            new: "
+        _retired.clear ();
+    }
+    return true;
+}",
         },
     ],
 };

@@ -1,0 +1,147 @@
+//! ZeroMQ I/O on the thread that uses the sockets.
+//!
+//! libzmq has threads of its own that move bytes between the network and its sockets: each
+//! message that travels alone wakes one of them, which then wakes its receiver. The libzmq
+//! of this workspace can do without (`zmq-sys/caller.rs`), in a [`context`] made here. Then
+//! the owner of the sockets [runs](run) the I/O: it takes the place of the wait for the
+//! sockets, and nothing moves while nobody does it. So the owner must come back to it in
+//! time, and call nothing of ZeroMQ that blocks.
+//!
+//! With any other libzmq [`serve`] and [`watch`] say `false`, libzmq's threads move the
+//! bytes, and its user waits as usual.
+//!
+//! It knows nothing of what the messages mean.
+
+use std::ffi::{c_int, c_void};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+pub mod wake;
+
+#[cfg(test)]
+mod tests;
+
+/// What `zmq-sys/caller.rs` says of these.
+const SERVE: c_int = 19_782;
+const RUN: c_int = 19_783;
+const DESCRIPTOR: c_int = 19_784;
+
+/// A context without threads for I/O if this libzmq can do without, and an ordinary one
+/// otherwise.
+///
+/// When it is dropped, after its sockets, libzmq starts a thread that sends what is left,
+/// as long as the linger period of each socket allows. Until then nothing of a socket that
+/// was closed leaves, if nobody runs I/O for another one.
+pub fn context() -> zmq::Context {
+    let context = zmq::Context::new();
+    // Refused by any other libzmq, which then has its one thread.
+    let _ = context.set_io_threads(-1);
+    context
+}
+
+/// Has the one who runs I/O serve this socket, which nobody else may use from now on.
+/// Whether there is I/O to run: not in an ordinary context.
+///
+/// # Errors
+///
+/// What libzmq says of a context that has ended.
+pub fn serve(socket: &mut zmq::Socket) -> zmq::Result<bool> {
+    set(socket, -1)
+}
+
+/// As [`serve`], and a [`run`] ends when `fd` is readable. It must be open for as long as
+/// the socket.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub fn watch(socket: &mut zmq::Socket, fd: BorrowedFd<'_>) -> zmq::Result<bool> {
+    set(socket, fd.as_raw_fd())
+}
+
+/// Moves what can be moved between peers and all sockets of the context of this one, which
+/// is [served](serve), and waits for the first of it; at most for so long, rounded up to
+/// milliseconds, and without end if that is `None`. Whether a descriptor that is
+/// [watched](watch) ended the wait.
+///
+/// What was sent leaves at the beginning. Afterwards any of the sockets may have something,
+/// and until all of them have been looked at (for a message or an event) there may be no
+/// further wait.
+///
+/// It may end early, and without anything to tell. Threads may take turns with the sockets
+/// of a context, but never use them at once.
+///
+/// # Errors
+///
+/// EINVAL where there is no I/O to run.
+pub fn run(socket: &mut zmq::Socket, wait: Option<Duration>) -> zmq::Result<bool> {
+    // No sooner than it is told.
+    let wait_ms = wait
+        .map_or(-1, |wait| c_int::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX));
+    Ok(ask(socket, RUN, wait_ms)? != 0)
+}
+
+/// What is readable when there is I/O to [run], for somebody who waits for it without the
+/// sockets; `None` in an ordinary context. Whoever has used the sockets asks for it again
+/// before it is waited for. It does not tell of what only time brings, such as the end of a
+/// handshake that takes too long.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub fn descriptor(socket: &mut zmq::Socket) -> zmq::Result<Option<RawFd>> {
+    match ask(socket, DESCRIPTOR, 0) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(zmq::Error::EINVAL) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Repeats a call that does not block while signals interrupt it.
+///
+/// # Errors
+///
+/// Those of the call, but EINTR.
+pub fn retry<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
+    loop {
+        match call() {
+            Err(zmq::Error::EINTR) => {}
+            done => return done,
+        }
+    }
+}
+
+fn set(socket: &mut zmq::Socket, fd: c_int) -> zmq::Result<bool> {
+    // SAFETY: the socket is alive, and libzmq reads as many bytes as it is told, which
+    // live during the call.
+    #[expect(unsafe_code, reason = "the zmq crate has no method for this option")]
+    let failed = unsafe {
+        let start = (&raw const fd).cast::<c_void>();
+        zmq_sys::zmq_setsockopt(socket.as_mut_ptr(), SERVE, start, size_of::<c_int>())
+    };
+    match failed {
+        0 => Ok(true),
+        _ => match last_error() {
+            zmq::Error::EINVAL => Ok(false),
+            error => Err(error),
+        },
+    }
+}
+
+fn ask(socket: &mut zmq::Socket, option: c_int, value: c_int) -> zmq::Result<c_int> {
+    let (mut value, mut size) = (value, size_of::<c_int>());
+    // SAFETY: the socket is alive, and libzmq reads and writes as many bytes as it is told,
+    // which live during the call.
+    #[expect(unsafe_code, reason = "the zmq crate has no method for these options")]
+    let failed = unsafe {
+        let start = (&raw mut value).cast::<c_void>();
+        zmq_sys::zmq_getsockopt(socket.as_mut_ptr(), option, start, &raw mut size)
+    };
+    if failed == 0 { Ok(value) } else { Err(last_error()) }
+}
+
+fn last_error() -> zmq::Error {
+    #[expect(unsafe_code, reason = "the zmq crate keeps its errno to itself")]
+    // SAFETY: reads a number of this thread.
+    zmq::Error::from_raw(unsafe { zmq_sys::zmq_errno() })
+}
