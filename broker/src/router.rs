@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use majordomo_protocol::{Frames, PeerId};
 
@@ -39,6 +40,8 @@ pub(crate) struct Router {
     /// Whether all has been read that libzmq had when it was last asked: nothing more is
     /// there before its descriptor is readable.
     drained: bool,
+    /// Whether it is for the caller to move bytes.
+    runs_io: bool,
     frames_max: usize,
     message_bytes_max: usize,
 }
@@ -118,6 +121,7 @@ impl Router {
             socket,
             authenticator,
             drained: false,
+            runs_io: false,
             frames_max: config.frames_max(),
             message_bytes_max: config.message_bytes_max(),
         })
@@ -162,6 +166,13 @@ impl Router {
 
     /// Whether there is something to read. Asks the system.
     pub(crate) fn look(&mut self) -> Result<bool, zmq::Error> {
+        if self.runs_io {
+            majordomo_io::run(&mut self.socket, Some(Duration::ZERO))?;
+        }
+        self.look_at_hand()
+    }
+
+    fn look_at_hand(&mut self) -> Result<bool, zmq::Error> {
         // To be asked for events makes libzmq look at everything that has come.
         self.drained = match self.socket.get_events() {
             Ok(events) => !events.contains(zmq::POLLIN),
@@ -175,7 +186,24 @@ impl Router {
     /// Whether there is nothing to read before [this](Router::fds) becomes readable. Whoever
     /// waits asks this right before.
     pub(crate) fn is_quiet(&mut self) -> Result<bool, zmq::Error> {
-        Ok(self.drained || !self.look()?)
+        Ok(self.drained || !self.look_at_hand()?)
+    }
+
+    /// From now on bytes are moved by [`Router::run_io`] alone, if the context has no
+    /// threads for that. Whether it is so. The descriptors must be open as long as this.
+    pub(crate) fn take_io(&mut self, others: &[BorrowedFd<'_>]) -> Result<bool, zmq::Error> {
+        let news = self.authenticator.as_ref().map(|asked| asked.wake().as_fd());
+        for fd in others.iter().copied().chain(news) {
+            self.runs_io = majordomo_io::watch(&mut self.socket, fd)?;
+        }
+        Ok(self.runs_io)
+    }
+
+    /// Moves bytes between peers and this socket, if that is for the caller, and waits for
+    /// the first as long as that. Whether one of the other descriptors is readable.
+    pub(crate) fn run_io(&mut self, wait: Option<Duration>) -> Result<bool, zmq::Error> {
+        self.drained = false;
+        majordomo_io::run(&mut self.socket, wait)
     }
 
     /// What becomes readable when a message comes, and when the authenticator has news.

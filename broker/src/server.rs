@@ -56,6 +56,8 @@ pub struct Server {
     drain_max: usize,
     spin: Duration,
     heartbeat_interval: Duration,
+    /// Whether this thread moves bytes itself.
+    runs_io: bool,
     progress: Progress,
     /// The latest moment at which nothing was left to read. What was refused later may be
     /// by a peer of which something is unread.
@@ -111,8 +113,14 @@ impl Server {
     /// [`ServerError`] when an endpoint cannot be bound or the system is out of
     /// something. Nothing stays bound then.
     pub fn bind(config: &Config) -> Result<Self, ServerError> {
-        let context = zmq::Context::new();
-        context.set_io_threads(config.io_threads())?;
+        let context = match config.io_threads() {
+            0 => majordomo_io::context(),
+            threads => {
+                let context = zmq::Context::new();
+                context.set_io_threads(threads)?;
+                context
+            }
+        };
         Self::bind_in(&context, config)
     }
 
@@ -160,6 +168,7 @@ impl Server {
             drain_max: config.drain_max(),
             spin: config.spin(),
             heartbeat_interval: config.heartbeat_interval(),
+            runs_io: false,
             progress: Progress::Serving,
             caught_up_at: now,
         })
@@ -203,10 +212,20 @@ impl Server {
         // One message after the next is read without asking the operating system;
         // only when none is left is it asked to wait for more.
         let mut caught_up = true;
+        let others = [Some(self.stop_requests.as_fd()), self.hangups.as_ref().map(AsFd::as_fd)];
+        let others: Vec<_> = others.into_iter().flatten().collect();
+        self.runs_io = self.router.take_io(&others)?;
         // Nobody is served before it is known who may do what.
         self.read_news(now())?;
         loop {
-            let told = !caught_up || self.wait()?;
+            let told = if caught_up {
+                self.wait()?
+            } else {
+                if self.runs_io {
+                    self.router.run_io(Some(Duration::ZERO))?;
+                }
+                true
+            };
             let now = now();
             if told {
                 self.read_stop_requests(now)?;
@@ -246,6 +265,9 @@ impl Server {
         let deadline =
             [self.engine.poll_timeout(), self.journal.poll_timeout(), self.ebb.poll_timeout()];
         let left = deadline.into_iter().flatten().min().map(left_until);
+        if self.runs_io {
+            return Ok(self.router.run_io(left)?);
+        }
         // What is too long for the system to count never ends.
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         let (router, news) = self.router.fds()?;

@@ -59,7 +59,7 @@ fn check_taken(config: &Config) {
     }
     assert!(config.endpoints().next().is_some(), "it listens nowhere");
     assert_eq!(config.bind().len(), table["bind"].as_array().map_or(0, Vec::len));
-    assert!(config.backlog() > 0 && config.io_threads() > 0 && config.send_queue_max() > 0);
+    assert!(config.backlog() > 0 && config.io_threads() >= 0 && config.send_queue_max() > 0);
     assert!(config.heartbeat_interval_min() <= config.heartbeat_interval_max());
 }
 

@@ -534,14 +534,14 @@ pub static KEYS: &[Key] = &[
         heading: SOCKETS,
         kind: Kind::Number {
             unit: "threads",
-            default: 1,
-            range: 1..=64,
+            default: 0,
+            range: 0..=64,
             at_most: None,
             field: |config| &mut config.io_threads,
         },
         about: "Threads that move bytes between the network and the broker.",
-        reason: "One is enough until it keeps a core busy. More help only if there are cores to \
-                 spare.",
+        reason: "With 0 the broker does it itself: a message takes the least CPU and the shortest \
+                 time. With more, encryption and large bodies use further cores, if there are any.",
     },
     Key {
         name: "drain_max",
