@@ -47,6 +47,7 @@ unsafe impl Send for Shared {}
 impl Frame {
     /// Gets memory of its own instead of a part of a larger buffer, which it would keep
     /// alive.
+    #[inline]
     pub(crate) fn detach(&mut self) {
         if let Frame::Received(message) = self
             && PART_OF_A_BUFFER.contains(&message.len())

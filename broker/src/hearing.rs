@@ -21,6 +21,7 @@ impl Payload for Body<Frame> {
         Body::from_frames(texts.iter().map(|text| Frame::from(text.as_bytes())))
     }
 
+    #[inline]
     fn detach(&mut self) {
         self.frames_mut().iter_mut().for_each(Frame::detach);
     }

@@ -48,6 +48,14 @@ pub(crate) struct Contents {
     pub(crate) tasks: Vec<ClientAddress>,
 }
 
+impl Contents {
+    fn is_full(&self) -> bool {
+        self.batch.records() >= BATCH_RECORDS_MAX
+            || self.batch.bytes() >= BATCH_BYTES_MAX
+            || self.batch.frame_count() >= BATCH_FRAMES_MAX
+    }
+}
+
 /// Messages of the older versions that are ready to be sent to a peer, in order.
 pub(crate) struct Bundle {
     pub(crate) peer: PeerId,
@@ -65,7 +73,9 @@ pub(crate) struct Single {
 /// Messages that are being filled, or wait for the end of the round, by peer.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    messages: HashMap<(PeerId, Recipient), Contents>,
+    messages: Vec<Parcel>,
+    /// Where in `messages` a peer's is.
+    places: HashMap<(PeerId, Recipient), usize>,
     /// Of the older versions.
     singles: HashMap<(PeerId, Recipient), Vec<Single>>,
     /// Records in all messages, since they were last taken out.
@@ -87,12 +97,16 @@ impl Outbox {
         part_of: Option<ClientAddress>,
     ) -> Result<Option<Parcel>, Inexpressible> {
         let is_answer = !matches!(command, client::FromBroker::Heartbeat { .. });
-        self.add(peer, Recipient::Client, |contents| {
-            command.write(&mut contents.batch)?;
-            contents.answers += u64::from(is_answer);
-            contents.tasks.extend(part_of);
-            Ok(())
-        })
+        let at = self.place((peer, Recipient::Client));
+        let contents = &mut self.messages[at].contents;
+        command.write(&mut contents.batch)?;
+        contents.answers += u64::from(is_answer);
+        if let Some(part) = part_of {
+            contents.tasks.push(part);
+        }
+        let is_full = contents.is_full();
+        self.records += 1;
+        Ok(is_full.then(|| self.take(at)))
     }
 
     /// Adds a command for a worker. Gives the message if it is full now.
@@ -102,11 +116,15 @@ impl Outbox {
         command: worker::FromBroker<Body<Frame>>,
     ) -> Result<Option<Parcel>, Inexpressible> {
         let request = task_of(&command);
-        self.add(peer, Recipient::Worker, |contents| {
-            command.write(&mut contents.batch)?;
-            contents.tasks.extend(request);
-            Ok(())
-        })
+        let at = self.place((peer, Recipient::Worker));
+        let contents = &mut self.messages[at].contents;
+        command.write(&mut contents.batch)?;
+        if let Some(request) = request {
+            contents.tasks.push(request);
+        }
+        let is_full = contents.is_full();
+        self.records += 1;
+        Ok(is_full.then(|| self.take(at)))
     }
 
     /// Adds a message of MDP/0.1 or MDP/0.2.
@@ -117,31 +135,33 @@ impl Outbox {
         self.single_count += 1;
     }
 
-    fn add(
-        &mut self,
-        peer: PeerId,
-        recipient: Recipient,
-        write: impl FnOnce(&mut Contents) -> Result<(), Inexpressible>,
-    ) -> Result<Option<Parcel>, Inexpressible> {
-        let key = (peer, recipient);
-        let spare = &mut self.spare;
-        let contents = self.messages.entry(key.clone()).or_insert_with(|| Contents {
+    /// Where the message is that is being filled for this peer.
+    fn place(&mut self, key: (PeerId, Recipient)) -> usize {
+        if let Some(at) = self.places.get(&key) {
+            return *at;
+        }
+        let (peer, recipient) = key.clone();
+        let contents = Contents {
             batch: match recipient {
                 Recipient::Client => Batch::of_client(INLINE_BYTES_MAX),
                 Recipient::Worker => Batch::of_worker(INLINE_BYTES_MAX),
             },
             answers: 0,
-            tasks: spare.pop().unwrap_or_default(),
-        });
-        write(contents)?;
-        self.records += 1;
-        let batch = &contents.batch;
-        let full = batch.records() >= BATCH_RECORDS_MAX
-            || batch.bytes() >= BATCH_BYTES_MAX
-            || batch.frame_count() >= BATCH_FRAMES_MAX;
-        let taken = if full { self.messages.remove(&key) } else { None };
-        let (peer, recipient) = key;
-        Ok(taken.map(|contents| Parcel { peer, recipient, contents }))
+            tasks: self.spare.pop().unwrap_or_default(),
+        };
+        self.messages.push(Parcel { peer, recipient, contents });
+        self.places.insert(key, self.messages.len() - 1);
+        self.messages.len() - 1
+    }
+
+    /// Takes out one message. The last one gets its place.
+    fn take(&mut self, at: usize) -> Parcel {
+        let parcel = self.messages.swap_remove(at);
+        self.places.remove(&(parcel.peer.clone(), parcel.recipient));
+        if let Some(Parcel { peer, recipient, .. }) = self.messages.get(at) {
+            self.places.insert((peer.clone(), *recipient), at);
+        }
+        parcel
     }
 
     /// Whether so much was added since all was taken out that it is to be sent before more
@@ -153,15 +173,17 @@ impl Outbox {
     /// Drops what a worker was to be sent: it is gone, and its requests are given back.
     pub(crate) fn forget_worker(&mut self, peer: &PeerId) {
         let key = (peer.clone(), Recipient::Worker);
-        self.messages.remove(&key);
+        if let Some(at) = self.places.get(&key) {
+            self.take(*at);
+        }
         self.singles.remove(&key);
     }
 
     /// Takes out all messages.
     pub(crate) fn take_all(&mut self) -> Vec<Parcel> {
         self.records = 0;
-        let all = self.messages.drain();
-        all.map(|((peer, recipient), contents)| Parcel { peer, recipient, contents }).collect()
+        self.places.clear();
+        std::mem::take(&mut self.messages)
     }
 
     /// Takes out all messages of the older versions.

@@ -66,6 +66,7 @@ mod message;
 mod metadata;
 pub mod mmi;
 mod names;
+mod opaque;
 #[cfg(any(feature = "json", feature = "msgpack"))]
 pub mod payload;
 mod record;
@@ -74,7 +75,7 @@ mod terms;
 mod text_file;
 pub mod worker;
 
-pub use body::Body;
+pub use body::{Body, BodyFrames};
 pub use client::Answered;
 pub use endpoint::{
     ENDPOINT_DEFAULT, Endpoint, INPROC_NAME_BYTES_MAX, IPC_PATH_BYTES_MAX, InvalidEndpoint,

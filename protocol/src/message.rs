@@ -81,22 +81,71 @@ impl<F: Frame> Iterator for Messages<F> {
     type Item = Result<Message<F>, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let version = Version::V1_0;
         match &mut self.0 {
             State::Done => None,
             State::Batch(SubProtocol::Client, records) => {
-                let command = records.next(client::ToBroker::read)?;
-                let envelope = Vec::new();
-                Some(command.map(|command| Message::Client { version, envelope, command }))
+                records.next(|record| client::ToBroker::read(record).map(of_client))
             }
             State::Batch(SubProtocol::Worker, records) => {
-                let command = records.next(worker::ToBroker::read)?;
-                Some(command.map(|command| Message::Worker { version, command }))
+                records.next(|record| worker::ToBroker::read(record).map(of_worker))
             }
             State::Single(_) => match std::mem::replace(&mut self.0, State::Done) {
                 State::Single(frames) => Some(Message::decode_single(frames)),
                 _ => None,
             },
         }
+    }
+
+    /// Cheaper for each command of a long message than [`Messages::next`].
+    fn fold<A, G: FnMut(A, Self::Item) -> A>(self, from: A, mut fold: G) -> A {
+        match self.0 {
+            State::Done => from,
+            State::Batch(SubProtocol::Client, records) => {
+                records.fold(|record| client::ToBroker::read(record).map(of_client), from, fold)
+            }
+            State::Batch(SubProtocol::Worker, records) => {
+                records.fold(|record| worker::ToBroker::read(record).map(of_worker), from, fold)
+            }
+            State::Single(frames) => fold(from, Message::decode_single(frames)),
+        }
+    }
+}
+
+#[inline]
+fn of_client<F>(command: client::ToBroker<Body<F>>) -> Message<F> {
+    Message::Client { version: Version::V1_0, envelope: Vec::new(), command }
+}
+
+#[inline]
+fn of_worker<F>(command: worker::ToBroker<Body<F>>) -> Message<F> {
+    Message::Worker { version: Version::V1_0, command }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::RequestId;
+    use crate::record::Batch;
+
+    #[test]
+    fn folded_or_one_by_one_the_commands_of_a_message_are_the_same() {
+        let mut batch = Batch::<Vec<u8>>::of_client(0);
+        for id in 0..3 {
+            client::ToBroker::Cancel { id: RequestId::new([id; 16]) }.write(&mut batch).unwrap();
+        }
+        let whole = batch.into_frames();
+        let (mut cut, mut left_over) = (whole.clone(), whole.clone());
+        cut[0].pop();
+        left_over.push(b"nobody's".to_vec());
+        for (frames, commands) in [(whole, 3), (cut, 3), (left_over, 4)] {
+            let mut messages = Message::decode(Frames::new(frames));
+            let folded = messages.clone().fold(Vec::new(), |mut all, message| {
+                all.push(message);
+                all
+            });
+            let one_by_one: Vec<_> = std::iter::from_fn(|| messages.next()).collect();
+            assert_eq!((folded.len(), &folded), (commands, &one_by_one));
+        }
+        assert_eq!(Message::decode(Frames::<Vec<u8>>::new(Vec::new())).fold(0, |n, _| n + 1), 1);
     }
 }

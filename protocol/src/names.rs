@@ -2,11 +2,12 @@
 //! another: a service is not a peer, and a client's address is not an identity.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
-use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::error::Excerpt;
+use crate::opaque::Opaque;
 
 /// A published version of the protocol that a peer speaks.
 ///
@@ -113,23 +114,31 @@ pub struct InvalidServiceName {
 ///
 /// Unique among the peers connected to one socket, and meaningless elsewhere.
 /// Prints in hexadecimal.
-#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PeerId(SmallVec<[u8; 16]>);
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(Opaque);
 
 /// The frame by which a worker says whose request it answers: opaque bytes that
 /// come back unchanged.
 ///
 /// A broker may put there what it likes; ours puts a task id. Prints in
 /// hexadecimal.
-#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClientAddress(SmallVec<[u8; 16]>);
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientAddress(Opaque);
 
 /// What a client calls a request by, in MDP/1.0: 16 bytes that it makes unique.
 ///
 /// 8 random bytes for each instance of a client and 8 of a counter will do. Prints in
 /// hexadecimal.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestId([u8; 16]);
+
+/// As one number, not byte by byte.
+impl Hash for RequestId {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.0));
+    }
+}
 
 impl RequestId {
     /// Takes the bytes.
@@ -164,20 +173,15 @@ macro_rules! opaque_bytes {
     ($name:ident) => {
         impl $name {
             /// Takes a copy of `bytes`.
+            #[inline]
             pub fn new(bytes: &[u8]) -> Self {
-                Self(SmallVec::from_slice(bytes))
+                Self(Opaque::new(bytes))
             }
 
             /// The bytes as they travel.
+            #[inline]
             pub fn as_bytes(&self) -> &[u8] {
-                &self.0
-            }
-        }
-
-        // Derived, it would copy byte by byte.
-        impl Clone for $name {
-            fn clone(&self) -> Self {
-                Self::new(&self.0)
+                self.0.as_bytes()
             }
         }
     };
@@ -187,7 +191,7 @@ macro_rules! prints_in_hexadecimal {
     ($name:ident) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
         }
 

@@ -18,12 +18,20 @@ use crate::names::{ServiceName, Version};
 #[derive(Clone)]
 pub(crate) struct Records<F> {
     batch: F,
+    reader: Reader<F>,
+}
+
+/// What remains from one record for the next.
+#[derive(Clone)]
+struct Reader<F> {
     /// Where the next record begins in the batch frame.
     at: usize,
     /// How many records were read.
     record: usize,
     /// The body frames that no record has taken yet.
     bodies: Frames<F>,
+    /// The service that was named last: mostly the next record names it too.
+    service: Option<ServiceName>,
 }
 
 impl<F: Frame> Records<F> {
@@ -41,7 +49,8 @@ impl<F: Frame> Records<F> {
         let magic = header::text(sub_protocol, Version::V1_0);
         let is_batch = |frame: &[u8]| frame.starts_with(magic.as_bytes());
         let batch = frames.read_frame(Expected::Header(magic), is_batch)?;
-        Ok(Records { batch, at: magic.len(), record: 0, bodies: frames })
+        let reader = Reader { at: magic.len(), record: 0, bodies: frames, service: None };
+        Ok(Records { batch, reader })
     }
 
     /// The next record, read by `read`; `None` at the end of the message. After an
@@ -50,51 +59,54 @@ impl<F: Frame> Records<F> {
         &mut self,
         read: impl FnOnce(&mut Record<'_, F>) -> Result<T, DecodeError>,
     ) -> Option<Result<T, DecodeError>> {
-        if self.at >= self.batch.len() {
-            // A body frame that belongs to no record makes the message invalid, once.
-            let left =
-                (!self.bodies.as_slice().is_empty()).then(|| self.bodies.error(Expected::End));
-            self.bodies.clear();
-            return left.map(Err);
-        }
-        let result = self.read_record(read);
-        if result.is_err() {
-            self.at = self.batch.len();
-            self.bodies.clear();
-        }
-        self.record += 1;
-        Some(result)
+        self.reader.next(&self.batch, read)
     }
 
-    fn read_record<T>(
+    /// All records from here on, each read by `read`. Looks for the bytes of the batch
+    /// frame once, not for each record.
+    pub(crate) fn fold<T, A>(
+        mut self,
+        read: impl Fn(&mut Record<'_, F>) -> Result<T, DecodeError>,
+        mut from: A,
+        mut fold: impl FnMut(A, Result<T, DecodeError>) -> A,
+    ) -> A {
+        let batch: &[u8] = &self.batch;
+        while let Some(record) = self.reader.next(batch, &read) {
+            from = fold(from, record);
+        }
+        from
+    }
+}
+
+impl<F: Frame> Reader<F> {
+    #[inline]
+    fn next<T>(
         &mut self,
+        batch: &[u8],
         read: impl FnOnce(&mut Record<'_, F>) -> Result<T, DecodeError>,
-    ) -> Result<T, DecodeError> {
+    ) -> Option<Result<T, DecodeError>> {
+        if self.at >= batch.len() {
+            // A body frame that belongs to no record makes the message invalid, once.
+            let bodies = &mut self.bodies;
+            let left = (!bodies.as_slice().is_empty()).then(|| bodies.error(Expected::End));
+            bodies.clear();
+            return left.map(Err);
+        }
+        let rest = batch.get(self.at..).unwrap_or_default();
         let number = self.record;
-        let rest = self.batch.get(self.at..).unwrap_or_default();
-        let error = || DecodeError {
-            frame: 0,
-            record: Some(number),
-            expected: Expected::RecordLength,
-            found: Found::Frame(Excerpt::of(rest)),
+        self.record += 1;
+        let result = match Record::split(rest, number, self) {
+            Ok((mut record, after)) => {
+                record.reader.at = batch.len() - after;
+                read(&mut record)
+            }
+            Err(error) => Err(error),
         };
-        let (length, after) = rest.split_first_chunk().ok_or_else(error)?;
-        let length = u32::from_be_bytes(*length) as usize;
-        let bytes = after.get(..length).ok_or_else(error)?;
-        let [command, flags, frames_high, frames_low, fields @ ..] = bytes else {
-            return Err(error());
-        };
-        self.at += 4 + length;
-        let body_frames = u16::from_be_bytes([*frames_high, *frames_low]);
-        let mut record = Record {
-            command: *command,
-            flags: *flags,
-            rest: fields,
-            body_frames,
-            number,
-            bodies: &mut self.bodies,
-        };
-        read(&mut record)
+        if result.is_err() {
+            self.at = batch.len();
+            self.bodies.clear();
+        }
+        Some(result)
     }
 }
 
@@ -106,10 +118,33 @@ pub(crate) struct Record<'a, F> {
     rest: &'a [u8],
     body_frames: u16,
     number: usize,
-    bodies: &'a mut Frames<F>,
+    reader: &'a mut Reader<F>,
 }
 
 impl<'a, F: Frame> Record<'a, F> {
+    /// The first record of these bytes, and how many bytes follow it.
+    fn split(
+        bytes: &'a [u8],
+        number: usize,
+        reader: &'a mut Reader<F>,
+    ) -> Result<(Self, usize), DecodeError> {
+        let error = || DecodeError {
+            frame: 0,
+            record: Some(number),
+            expected: Expected::RecordLength,
+            found: Found::Frame(Excerpt::of(bytes)),
+        };
+        let (length, rest) = bytes.split_first_chunk().ok_or_else(error)?;
+        let length = u32::from_be_bytes(*length) as usize;
+        let (record, rest) = rest.split_at_checked(length).ok_or_else(error)?;
+        let [command, flags, frames_high, frames_low, fields @ ..] = record else {
+            return Err(error());
+        };
+        let body_frames = u16::from_be_bytes([*frames_high, *frames_low]);
+        let (command, flags) = (*command, *flags);
+        Ok((Record { command, flags, rest: fields, body_frames, number, reader }, rest.len()))
+    }
+
     /// An error about what comes next in this record.
     pub(crate) fn error(&self, expected: Expected) -> DecodeError {
         let found = match self.rest {
@@ -157,8 +192,14 @@ impl<'a, F: Frame> Record<'a, F> {
     pub(crate) fn service(&mut self) -> Result<ServiceName, DecodeError> {
         let start = self.rest;
         let length = self.u8("length of the service u8")?;
-        let read = |name: &[u8]| ServiceName::from_bytes(name).ok();
-        self.measured(start, length.into(), Expected::ServiceName, read)
+        let last = self.reader.service.take();
+        let read = |name: &[u8]| match last {
+            Some(last) if last.as_str().as_bytes() == name => Some(last),
+            _ => ServiceName::from_bytes(name).ok(),
+        };
+        let service = self.measured(start, length.into(), Expected::ServiceName, read)?;
+        self.reader.service = Some(service.clone());
+        Ok(service)
     }
 
     pub(crate) fn text(&mut self) -> Result<String, DecodeError> {
@@ -168,7 +209,13 @@ impl<'a, F: Frame> Record<'a, F> {
         self.measured(start, length.into(), Expected::Field("the text, in UTF-8"), read)
     }
 
+    #[inline]
     pub(crate) fn metadata(&mut self) -> Result<Metadata, DecodeError> {
+        // Mostly there is none.
+        if let Some(rest) = self.rest.strip_prefix(&[0, 0]) {
+            self.rest = rest;
+            return Ok(Metadata::default());
+        }
         let start = self.rest;
         let length = self.u16("length of the metadata u16")?;
         self.measured(start, length.into(), Expected::Metadata, Metadata::from_bytes)
@@ -202,12 +249,13 @@ impl<'a, F: Frame> Record<'a, F> {
             return Err(self.error(Expected::EndOfRecord));
         }
         let body_frames = usize::from(self.body_frames);
-        if self.bodies.as_slice().len() < body_frames {
-            let frame = self.bodies.position() + self.bodies.as_slice().len();
+        let bodies = &mut self.reader.bodies;
+        if bodies.as_slice().len() < body_frames {
+            let frame = bodies.position() + bodies.as_slice().len();
             let (expected, found) = (Expected::Body, Found::Nothing);
             return Err(DecodeError { frame, record: Some(self.number), expected, found });
         }
-        Ok((metadata, Body::from_frames(self.bodies.take(body_frames))))
+        Ok((metadata, Body::from_frames(bodies.take(body_frames))))
     }
 
     /// Metadata, and no body.
@@ -301,13 +349,19 @@ impl<F: Frame> Batch<F> {
         metadata: &Metadata,
         body: Option<Body<F>>,
     ) -> Result<(), Inexpressible> {
-        let is_small = |body: &Body<F>| matches!(body.frames(), [frame] if frame.len() <= self.inline_bytes_max);
-        let (inline, behind) = match body {
-            Some(body) if is_small(&body) => (Some(body), None),
-            body => (None, body),
+        let in_place = match body.as_ref().map(Body::frames) {
+            None => Some(&[][..]),
+            Some([frame]) => {
+                let bytes: &[u8] = frame;
+                (bytes.len() <= self.inline_bytes_max).then_some(bytes)
+            }
+            Some(_) => None,
         };
-        let body_frames = behind.as_ref().map_or(0, |body| body.frames().len());
-        let body_frames = u16::try_from(body_frames).map_err(|_| Inexpressible {
+        let behind = match (in_place, &body) {
+            (None, Some(body)) => body.frames().len(),
+            _ => 0,
+        };
+        let body_frames = u16::try_from(behind).map_err(|_| Inexpressible {
             command: "a body of more than 65535 frames",
             version: Version::V1_0,
         })?;
@@ -318,12 +372,12 @@ impl<F: Frame> Batch<F> {
         fields(&mut Fields(&mut self.bytes));
         // Metadata was checked when it was made.
         let length = u16::try_from(metadata.as_bytes().len()).unwrap_or(u16::MAX);
-        self.bytes.extend(length.to_be_bytes());
+        self.bytes.extend_from_slice(&length.to_be_bytes());
         self.bytes.extend_from_slice(metadata.as_bytes());
-        if let Some(body) = inline {
-            body.frames().iter().for_each(|frame| self.bytes.extend_from_slice(frame));
+        match in_place {
+            Some(bytes) => self.bytes.extend_from_slice(bytes),
+            None => self.bodies.extend(body.into_iter().flatten()),
         }
-        self.bodies.extend(behind.into_iter().flatten());
         self.records += 1;
         // A limit on bytes far below this bound is the caller's business.
         let length = u32::try_from(self.bytes.len() - start - 4).unwrap_or(u32::MAX);

@@ -28,6 +28,14 @@ impl<B: Payload> Outcome<B> {
         Outcome::Error(Box::new(Failure { reason, details }))
     }
 
+    /// To be kept for an unknown time.
+    pub(super) fn detach(&mut self) {
+        match self {
+            Outcome::Final(body) => body.detach(),
+            Outcome::Error(failure) => failure.details.iter_mut().for_each(B::detach),
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         match self {
             Outcome::Final(body) => body.size(),
@@ -78,10 +86,9 @@ impl<B: Payload> Engine<B> {
 
     /// Keeps the answer to a request for those who ask again.
     pub(super) fn remember(&mut self, key: RequestKey, outcome: &Outcome<B>) {
-        let request = &mut self.requests[key];
-        let Some(id) = request.caller.id.map(|id| (request.identity, id)) else { return };
+        let request = &self.requests[key];
+        let Some(id) = request.asked_id() else { return };
         let settings = &self.settings;
-        self.ids.forget_before(self.now.checked_sub(settings.answers_kept));
         let bytes = outcome.bytes();
         // That it ran is remembered in any case.
         let repeatable = request.answer == Answer::Wanted && bytes <= settings.answers_bytes_max;
@@ -94,20 +101,13 @@ impl<B: Payload> Engine<B> {
             // Few large answers must not go together: each may be asked for again.
             let is_full = self.ids.answers() >= answers_max;
             let count = if is_full { 1 + answers_max / FORGOTTEN_TOGETHER } else { 1 };
-            self.ids.forget_oldest(count);
+            self.ids.forget_oldest(count, &self.requests);
         }
         if answers_max == 0 {
             return;
         }
-        let kept = repeatable.then(|| {
-            let mut outcome = outcome.clone();
-            match &mut outcome {
-                Outcome::Final(body) => body.detach(),
-                Outcome::Error(failure) => failure.details.iter_mut().for_each(B::detach),
-            }
-            outcome
-        });
-        request.answered = Some(self.ids.keep(id, self.now, kept));
+        let answer = repeatable.then_some(outcome);
+        self.requests[key].answered = Some(self.ids.keep(id, self.now, answer, bytes));
     }
 
     /// A request comes again that has been answered.

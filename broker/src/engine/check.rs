@@ -27,10 +27,10 @@ impl<B: Payload> Engine<B> {
         self.check_workers();
         self.check_requests();
         self.connections.check();
-        self.ids.check(self.requests.iter().filter_map(|(key, request)| {
-            let id = (request.identity, request.caller.id?);
-            Some((id, key, request.answered))
-        }));
+        let asked = self.requests.iter();
+        let asked = asked.filter(|(_, request)| request.caller.id.is_some());
+        let asked = asked.map(|(key, request)| (key, request.answered));
+        self.ids.check(asked, &self.requests);
         assert!(self.ids.answers() <= self.settings.answers_max);
         assert!(self.ids.bytes() <= self.settings.answers_bytes_max);
         assert!(self.dead.len() <= self.settings.dead_max);
@@ -138,13 +138,13 @@ impl<B: Payload> Engine<B> {
         assert_eq!(bytes, self.bytes, "bytes held");
         let clients = self.clients.iter().map(|(peer, client)| (peer.clone(), client.requests));
         assert_eq!(by_client, clients.collect(), "requests by client");
-        let clients = self.clients.values().map(|client| client.identity);
+        let clients = self.clients.iter().map(|(_, client)| client.identity);
         let workers = self.workers.values().map(|worker| worker.identity);
         for identity in clients.chain(workers).filter(|identity| *identity != Identity::OPEN) {
             by_identity.entry(identity).or_insert((0, 0)).1 += 1;
         }
         self.identities.check(&by_identity);
-        assert!(self.displaced.iter().all(|peer| self.clients.contains_key(peer)));
+        assert!(self.displaced.iter().all(|peer| self.clients.get(peer).is_some()));
         assert_eq!(self.deadlines.len(), due, "deadlines");
         assert!(self.turns.len() <= waiting);
     }

@@ -6,9 +6,8 @@ use majordomo_protocol::{ClientAddress, Metadata, PeerId, Reason, ServiceName, V
 use super::answers::Outcome;
 use super::request::{Answer, Redelivery, Reply, RequestKey, RequestState};
 use super::requests::Place;
-use super::shrink::Shrink;
 use super::shutdown::Shutdown;
-use super::{Act, Action, Caller, Client, Dropped, Engine, Note, Payload};
+use super::{Act, Action, Caller, Dropped, Engine, Note, Payload};
 
 impl<B: Payload> Engine<B> {
     /// A request lost its worker: it waits again, before all others, or ends.
@@ -132,9 +131,7 @@ impl<B: Payload> Engine<B> {
     pub(super) fn forget_request(&mut self, key: RequestKey) {
         let Some(request) = self.requests.get(key) else { return };
         self.bytes -= request.bytes;
-        if let Some(id) = request.caller.id {
-            self.ids.end((request.identity, id), request.answered);
-        }
+        self.ids.end(key, request.answered, &self.requests);
         self.identities.request_went(request.identity);
         let client = request.caller.peer.clone();
         self.count_client_down(&client);
@@ -143,24 +140,16 @@ impl<B: Payload> Engine<B> {
 
     /// Whoever spoke last has one more request on this connection.
     pub(super) fn count_client_up(&mut self, client: &PeerId) {
-        let new = Client { requests: 0, identity: self.sender };
-        let entry = self.clients.entry(client.clone()).or_insert(new);
-        entry.requests += 1;
-        if entry.requests == 1 {
+        if self.clients.request_came(client, self.sender) {
             self.identities.peer_came(self.sender);
         }
     }
 
-    pub(super) fn count_client_down(&mut self, client: &PeerId) {
-        let Some(entry) = self.clients.get_mut(client) else { return };
-        entry.requests -= 1;
-        if entry.requests == 0 {
-            self.identities.peer_went(entry.identity);
-            self.clients.remove(client);
-            self.clients.shrink_when_sparse();
-            if !self.displaced.is_empty() {
-                self.displaced.remove(client);
-            }
+    pub(super) fn count_client_down(&mut self, peer: &PeerId) {
+        let Some(client) = self.clients.request_went(peer) else { return };
+        self.identities.peer_went(client.identity);
+        if !self.displaced.is_empty() {
+            self.displaced.remove(peer);
         }
     }
 

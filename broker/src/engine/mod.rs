@@ -15,6 +15,7 @@
 
 mod answers;
 mod check;
+mod clients;
 mod connections;
 mod dead;
 mod deadline;
@@ -45,6 +46,7 @@ use std::time::Instant;
 use foldhash::{HashMap, HashSet};
 use majordomo_protocol::PeerId;
 
+use self::clients::Clients;
 use self::connections::Connections;
 use self::dead::Dead;
 use self::deadline::{Deadlines, Due};
@@ -65,15 +67,6 @@ use self::waiting::Turns;
 use self::worker::{Worker, WorkerKey};
 use crate::stats::Counters;
 
-/// A client that has requests under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Client {
-    /// How many; never 0.
-    requests: usize,
-    /// Whose connection it is.
-    identity: Identity,
-}
-
 /// The state of a broker, and its rules. See the [module](self).
 #[derive(Debug)]
 pub struct Engine<B> {
@@ -88,11 +81,12 @@ pub struct Engine<B> {
     services: Services,
     workers: Table<WorkerKey, Worker>,
     worker_keys: HashMap<PeerId, WorkerKey>,
+    /// The worker that spoke last, if it is still there: mostly the next that speaks.
+    last_worker: WorkerKey,
     requests: Table<RequestKey, Request<B>>,
     ids: Ids<B>,
     dead: Dead,
-    /// Clients that have a request, waiting, running or abandoned.
-    clients: HashMap<PeerId, Client>,
+    clients: Clients,
     /// Clients whose connection is another's now: nothing of theirs is to be answered.
     displaced: HashSet<PeerId>,
     /// Who may do what; `None` where everybody may do everything.
@@ -111,6 +105,9 @@ pub struct Engine<B> {
     actions: VecDeque<Action<B>>,
     /// How many were polled so far: the number of the next one.
     actions_polled: u64,
+    /// The number of the next action when a worker left or became unreachable last: a
+    /// REQUEST with a lower one may be for that worker.
+    withdrawn: u64,
 }
 
 impl<B: Payload> Engine<B> {
@@ -125,10 +122,11 @@ impl<B: Payload> Engine<B> {
             services: Services::default(),
             workers: Table::default(),
             worker_keys: HashMap::default(),
+            last_worker: WorkerKey::default(),
             requests: Table::default(),
             ids: Ids::default(),
             dead: Dead::default(),
-            clients: HashMap::default(),
+            clients: Clients::default(),
             displaced: HashSet::default(),
             rights: None,
             limits: Limits::default(),
@@ -142,6 +140,7 @@ impl<B: Payload> Engine<B> {
             report: mmi::CachedReport::default(),
             actions: VecDeque::new(),
             actions_polled: 0,
+            withdrawn: 0,
         }
     }
 
@@ -196,9 +195,6 @@ impl<B: Payload> Engine<B> {
             }
         }
         self.close_leaving();
-        if self.ids.look_at(self.settings.answers_kept).is_some_and(|due| due <= now) {
-            self.ids.forget_before(now.checked_sub(self.settings.answers_kept));
-        }
         if matches!(self.shutdown, Shutdown::Until(end) if end <= now) {
             self.finish_stopping();
         }
@@ -236,6 +232,13 @@ impl<B: Payload> Engine<B> {
         self.worker_keys.get(worker).is_some_and(|key| self.workers[*key].is_reachable())
     }
 
+    /// Whether the REQUEST to this worker that was polled last is not to be sent: its worker
+    /// is no longer [reachable](Engine::is_reachable).
+    #[inline]
+    pub fn is_withdrawn(&self, worker: &PeerId) -> bool {
+        self.actions_polled <= self.withdrawn && !self.is_reachable(worker)
+    }
+
     /// Whether it was told to stop.
     pub fn is_stopping(&self) -> bool {
         self.shutdown != Shutdown::No
@@ -246,7 +249,16 @@ impl<B: Payload> Engine<B> {
         &self.counters
     }
 
+    /// Mostly it is still the same moment: all that is read together comes at one.
+    #[inline]
     fn advance(&mut self, now: Instant) {
+        if now > self.now {
+            self.time_passes(now);
+        }
+    }
+
+    #[inline(never)]
+    fn time_passes(&mut self, now: Instant) {
         let interval = self.settings.heartbeat_interval;
         if !self.workers.is_empty()
             && now.saturating_duration_since(self.now) > 2 * interval
@@ -256,7 +268,13 @@ impl<B: Payload> Engine<B> {
             self.resumed = Some(now);
             self.note(Note::Late);
         }
-        self.now = self.now.max(now);
+        self.now = now;
+        self.ids.forget_before(now.checked_sub(self.settings.answers_kept), &self.requests);
+    }
+
+    /// The number of the next action.
+    fn action_number(&self) -> u64 {
+        self.actions_polled + self.actions.len() as u64
     }
 
     fn note(&mut self, note: Note) {

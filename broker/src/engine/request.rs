@@ -7,10 +7,11 @@ use slotmap::{Key, KeyData};
 
 use super::deadline::DeadlineKey;
 use super::event::{Caller, Dropped, Gone};
-use super::ids::AnswerNumber;
+use super::ids::{AnswerNumber, Asked, AskedId};
 use super::list::{Linked, Links};
 use super::rights::Identity;
 use super::service::ServiceKey;
+use super::table::Table;
 use super::waiting::TurnKey;
 use super::worker::WorkerKey;
 
@@ -31,9 +32,10 @@ impl RequestKey {
     /// The request that has `address` for its task id, if one ever had.
     pub(super) fn of(address: &ClientAddress, instance: u64) -> Option<Self> {
         let bytes = <[u8; 8]>::try_from(address.as_bytes()).ok()?;
-        let key = RequestKey::from(KeyData::from_ffi(u64::from_be_bytes(bytes) ^ instance));
-        // Several numbers make the same key; only one is its task id.
-        (key.address(instance) == *address).then_some(key)
+        let number = u64::from_be_bytes(bytes) ^ instance;
+        let key = KeyData::from_ffi(number);
+        // Several numbers make the same key; only one is its own.
+        (key.as_ffi() == number).then(|| RequestKey::from(key))
     }
 }
 
@@ -161,6 +163,20 @@ impl Losses {
 
     pub(super) fn reasons(&self) -> &[Gone] {
         self.0.as_ref().map_or(&[], |reasons| reasons.as_slice())
+    }
+}
+
+impl<B> Request<B> {
+    /// What its client calls it, if it does.
+    pub(super) fn asked_id(&self) -> Option<AskedId> {
+        Some((self.identity, self.caller.id?))
+    }
+}
+
+impl<B> Asked for Table<RequestKey, Request<B>> {
+    #[inline]
+    fn id(&self, key: RequestKey) -> Option<AskedId> {
+        self.get(key)?.asked_id()
     }
 }
 

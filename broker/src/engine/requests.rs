@@ -52,9 +52,7 @@ impl<B: Payload> Engine<B> {
             return self.forbid(caller, service, answer, reason);
         }
         if let Some(id) = caller.id {
-            let id = (self.sender, id);
-            self.ids.forget_before(self.now.checked_sub(self.settings.answers_kept));
-            match self.ids.get(&id) {
+            match self.ids.get(&(self.sender, id), &self.requests) {
                 Some(Known::UnderWay(key)) => {
                     return self.come_again(key, caller, &service, answer);
                 }
@@ -74,7 +72,6 @@ impl<B: Payload> Engine<B> {
         };
         self.count_client_up(&caller.peer);
         self.bytes += bytes;
-        let id = caller.id;
         let after = |duration: Option<Duration>| duration.map(|duration| self.now + duration);
         let key = self.requests.insert(Request {
             caller,
@@ -98,9 +95,7 @@ impl<B: Payload> Engine<B> {
             links: Links::default(),
         });
         self.identities.request_came(self.sender);
-        if let Some(id) = id {
-            self.ids.begin((self.sender, id), key);
-        }
+        self.ids.begin(key, &self.requests);
         match self.services[service_key].free.front() {
             Some(worker) => self.dispatch(key, worker),
             None => self.wait(key, Place::Back),
@@ -138,7 +133,9 @@ impl<B: Payload> Engine<B> {
 
     /// Its client no longer wants it.
     fn cancel(&mut self, id: RequestId) {
-        let Some(Known::UnderWay(key)) = self.ids.get(&(self.sender, id)) else { return };
+        let Some(Known::UnderWay(key)) = self.ids.get(&(self.sender, id), &self.requests) else {
+            return;
+        };
         match self.requests[key].state {
             RequestState::Waiting { .. } => {
                 self.take_waiting(key);
@@ -163,8 +160,8 @@ impl<B: Payload> Engine<B> {
         if self.requests.len() >= settings.requests_max {
             return Err(Dropped::RequestsMax);
         }
-        match self.clients.get(client) {
-            Some(client) if client.requests >= settings.requests_per_client_max => {
+        match self.clients.get(client).map(|client| client.requests) {
+            Some(requests) if requests >= settings.requests_per_client_max => {
                 return Err(Dropped::RequestsPerClientMax);
             }
             None if self.clients.len() >= settings.clients_max => return Err(Dropped::ClientsMax),
@@ -179,7 +176,7 @@ impl<B: Payload> Engine<B> {
         if self.bytes.saturating_add(bytes) > settings.bytes_max {
             return Err(Dropped::BytesMax);
         }
-        let known = self.services.key(service);
+        let known = self.services.find(service);
         if terms.fail_fast && known.is_none_or(|key| self.services[key].workers == 0) {
             return Err(Dropped::NoWorker);
         }

@@ -35,6 +35,8 @@ pub(super) struct Service {
 pub(super) struct Services {
     services: Table<ServiceKey, Service>,
     by_name: HashMap<ServiceName, ServiceKey>,
+    /// The one looked up last, if it is still there: often the next one.
+    last: ServiceKey,
     /// Services without a worker.
     idle: usize,
 }
@@ -51,6 +53,15 @@ impl Services {
 
     pub(super) fn key(&self, name: &ServiceName) -> Option<ServiceKey> {
         self.by_name.get(name).copied()
+    }
+
+    /// As [`Services::key`], for one that is likely to be asked for several times in a row.
+    #[inline]
+    pub(super) fn find(&mut self, name: &ServiceName) -> Option<ServiceKey> {
+        if self.services.get(self.last).is_none_or(|service| service.name != *name) {
+            self.last = *self.by_name.get(name)?;
+        }
+        Some(self.last)
     }
 
     /// Enters a service, without worker and request so far.

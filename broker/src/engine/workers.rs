@@ -25,7 +25,7 @@ impl<B: Payload> Engine<B> {
         version: Version,
         command: worker::ToBroker<B>,
     ) {
-        let Some(key) = self.worker_keys.get(&peer).copied() else {
+        let Some(key) = self.speaker(&peer) else {
             return self.stranger_command(peer, version, command);
         };
         if self.workers[key].identity != self.sender {
@@ -63,6 +63,15 @@ impl<B: Payload> Engine<B> {
             worker::ToBroker::Drain => self.drain(key),
             worker::ToBroker::Disconnect { .. } => self.lose(key, Gone::Disconnected),
         }
+    }
+
+    /// The worker that speaks on this connection.
+    #[inline]
+    fn speaker(&mut self, peer: &PeerId) -> Option<WorkerKey> {
+        if self.workers.get(self.last_worker).is_none_or(|worker| worker.peer != *peer) {
+            self.last_worker = *self.worker_keys.get(peer)?;
+        }
+        Some(self.last_worker)
     }
 
     /// Whoever is not registered may register; anything else leaves no trace here.
@@ -400,6 +409,7 @@ impl<B: Payload> Engine<B> {
         }
         if self.workers[key].is_reachable() {
             self.close_intake(key, Intake::Unreachable);
+            self.withdrawn = self.action_number();
             let worker = &mut self.workers[key];
             worker.told_at = self.now;
             self.deadlines.remove(worker.deadline);
@@ -434,6 +444,7 @@ impl<B: Payload> Engine<B> {
         let Some(mut worker) = self.workers.remove(key) else { return };
         self.bytes -= worker.metadata.as_bytes().len();
         self.worker_keys.remove(&worker.peer);
+        self.withdrawn = self.action_number();
         self.identities.peer_went(worker.identity);
         self.worker_keys.shrink_when_sparse();
         self.deadlines.remove(worker.deadline);
