@@ -131,6 +131,8 @@ pub struct Ledger {
     answering: Option<(PeerId, ClientAddress)>,
     offer: Option<Offer>,
     cancelling: Option<Key>,
+    /// Whose connection has ended.
+    ended: Option<PeerId>,
     /// Strangers who asked what nobody can read.
     odd: BTreeSet<PeerId>,
     /// What the engine says it hands out: task, worker, attempt, client.
@@ -159,6 +161,7 @@ impl Ledger {
             answering: None,
             offer: None,
             cancelling: None,
+            ended: None,
             odd: BTreeSet::new(),
             dispatch: None,
             drop: None,
@@ -207,8 +210,11 @@ impl Ledger {
             }
             Event::ClientUnreachable { client, parts, .. } => self.parts_lost(client, parts),
             Event::Stop | Event::StopNow => self.stopping = true,
+            Event::Disconnected { peer } => {
+                self.ended = Some(peer.clone());
+                self.parted.insert(peer.clone());
+            }
             Event::Connected { .. }
-            | Event::Disconnected { .. }
             | Event::Invalid { .. }
             | Event::Rights(_)
             | Event::Unauthenticated { .. } => {}
@@ -299,6 +305,10 @@ impl Ledger {
     /// What must hold after every event.
     pub fn check(&mut self) {
         self.settle_drop();
+        if let Some(peer) = self.ended.take() {
+            let there = self.workers.contains_key(&peer);
+            must!(!there, "whose connection ended is given up", "{peer} is still registered");
+        }
         must!(self.questions == 0, "a question is answered at once", "{}", self.questions);
         if let Some((_, task)) = self.answering.take()
             && let Some(key) = self.tasks.get(&task).cloned()

@@ -12,7 +12,7 @@ use majordomo_protocol::PeerId;
 
 use super::rights::{Identity, Rights};
 use super::shrink::Shrink;
-use super::{Action, Closed, Engine, Note, Payload};
+use super::{Action, Closed, Engine, Gone, Note, Payload};
 
 /// How long a connection whose identity has gone stays, to read what it was told last.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -110,9 +110,15 @@ impl<B: Payload> Engine<B> {
         }
     }
 
-    /// A connection has ended.
+    /// A connection has ended. A worker that is registered on it is lost: the next one
+    /// that its socket makes is another's, or bears its name and lacks what was under way.
     pub(super) fn disconnected(&mut self, peer: &PeerId) {
         self.connections.remove(peer);
+        if let Some(key) = self.worker_keys.get(peer).copied()
+            && self.workers[key].identity == self.sender
+        {
+            self.lose(key, Gone::ConnectionEnded);
+        }
     }
 
     /// Connections of identities that have gone have an end, once they had time to read why.

@@ -445,7 +445,7 @@ impl<B: Payload> Engine<B> {
             reason,
             requests: worker.tasks.len(),
         });
-        if !matches!(reason, Gone::Disconnected | Gone::Unreachable) {
+        if !matches!(reason, Gone::Disconnected | Gone::ConnectionEnded | Gone::Unreachable) {
             let (peer, version) = (worker.peer.clone(), worker.version);
             let reason = Reason { code: reason.code(), text: reason.as_str().to_owned() };
             let command = worker::FromBroker::Disconnect { reason };

@@ -42,6 +42,7 @@
 //! | `asleep 9000ms` | time passes, and nobody drives the engine |
 //! | `w1 MALFORMED` (`FRAMES_MAX`, `MESSAGE_BYTES_MAX`) | an invalid message |
 //! | `w1 unreachable as worker #1 #2` | something could not be sent, among it these REQUESTs |
+//! | `w1 connection ended` | all that it said came before |
 //! | `c1 unreachable as client 3 #1` | 3 answers could not be sent, among them a PARTIAL of #1 |
 //! | `stop`, `stop now` | shut down |
 //! | `count NAME` | shows a counter |

@@ -259,6 +259,10 @@ impl Ledger {
             let silent = since + worker.silence <= now;
             must!(silent, "who is heard is not silent", "{peer} was heard {:?} ago", now - since);
         }
+        if reason == Gone::ConnectionEnded {
+            let ended = self.ended.as_ref() == Some(peer);
+            must!(ended, "whose connection is there stays", "{peer}");
+        }
         if reason == Gone::Unreachable {
             must!(worker.unreachable.is_some(), "who is reachable stays", "{peer}");
         }

@@ -76,10 +76,10 @@ impl Model {
                     }
                 }
             }
-            Event::Connected { .. }
-            | Event::Disconnected { .. }
-            | Event::Rights(_)
-            | Event::Unauthenticated { .. } => unreachable!("not in histories"),
+            Event::Disconnected { peer } => self.expect_gone(peer, Gone::ConnectionEnded),
+            Event::Connected { .. } | Event::Rights(_) | Event::Unauthenticated { .. } => {
+                unreachable!("not in histories")
+            }
             Event::Stop => self.stop(now + self.settings.shutdown),
             Event::StopNow => {
                 self.stop(now);

@@ -218,7 +218,7 @@ impl Model {
             _ => assert_eq!(self.expected.gone.take(), Some((peer.clone(), reason))),
         }
         assert_eq!(*service, worker.service);
-        if matches!(reason, Gone::Disconnected | Gone::Unreachable) {
+        if matches!(reason, Gone::Disconnected | Gone::ConnectionEnded | Gone::Unreachable) {
             self.parted.insert(peer);
         } else {
             self.expected.disconnect.push((peer, worker.version));
