@@ -1,5 +1,5 @@
 //! Connections that have passed their handshake, by identity: how many each has, also
-//! those that say nothing, and which are to be closed.
+//! those that say nothing, and which are to be closed. And what the end of one means.
 //!
 //! Known where libzmq tells of connections; elsewhere this stays empty. A connection of
 //! an open endpoint has no identity and is not kept here.
