@@ -96,6 +96,7 @@ impl Scene {
                 Action::Stopped => panic!("nobody stopped it"),
             }
         }
+        self.engine.sent();
         self.engine.check_invariants();
         told
     }

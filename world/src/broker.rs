@@ -327,6 +327,8 @@ impl Running {
     /// Sends all that is in the outbox, and what follows from that.
     fn send_outbox(&mut self, broker: &mut Broker, nature: &mut Nature) {
         while !self.outbox.is_empty() {
+            self.engine.sent();
+            self.ledger.sent();
             for parcel in std::mem::take(&mut self.outbox) {
                 self.send_parcel(parcel, broker, nature);
             }
@@ -386,17 +388,24 @@ impl Running {
                 parcel.tasks.extend(request);
                 command.write(&mut parcel.batch)
             });
+            full.iter().for_each(|parcel| self.sent_to(&parcel.peer));
             return full.into_iter().for_each(|it| self.send_parcel(it, broker, nature));
         }
         if let worker::FromBroker::Cancel { .. } = command {
             must!(false, "an old worker gets no CANCEL", "{peer}");
         }
         let frames = expressible(command.encode(version));
+        self.sent_to(&peer);
         let net = &mut nature.net;
         if net.send_down(broker.index, &peer, frames, nature.now, &mut nature.rng).is_err() {
             nature.tell(|| format!("b{} cannot reach {peer}", broker.index));
             self.worker_unreachable(peer, Vec::from_iter(request), nature);
         }
+    }
+
+    fn sent_to(&mut self, worker: &PeerId) {
+        self.engine.sent_to(worker);
+        self.ledger.sent_to(worker);
     }
 
     /// The server takes actions from its engine one by one, so for that engine a REQUEST

@@ -85,8 +85,8 @@ struct Worker {
     silence: Duration,
     heard: Instant,
     told: Instant,
-    /// Tasks that it was given by the event that is told now.
-    new: Vec<ClientAddress>,
+    /// Tasks that it was given, and that are not sent yet.
+    unsent: Vec<ClientAddress>,
 }
 
 impl Worker {
@@ -191,7 +191,6 @@ impl Ledger {
         self.now = now;
         (self.arriving, self.answering, self.offer) = (None, None, None);
         self.cancelling = None;
-        self.workers.values_mut().for_each(|worker| worker.new.clear());
         match event {
             Event::FromClient { caller, command } => match command {
                 client::ToBroker::Request { id, service, terms, body } => {
@@ -225,7 +224,6 @@ impl Ledger {
     pub fn begin(&mut self, now: Instant) {
         self.now = now;
         (self.arriving, self.answering, self.cancelling) = (None, None, None);
-        self.workers.values_mut().for_each(|worker| worker.new.clear());
     }
 
     /// After the engine was told: what it wants done, in order.
@@ -265,7 +263,7 @@ impl Ledger {
                         silence: interval * liveness,
                         heard: self.now,
                         told: self.now,
-                        new: Vec::new(),
+                        unsent: Vec::new(),
                     },
                 );
             }
