@@ -32,7 +32,7 @@ mod requests;
 mod rights;
 mod service;
 mod settings;
-mod shrink;
+pub(crate) mod shrink;
 mod shutdown;
 mod table;
 mod waiting;
