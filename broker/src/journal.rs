@@ -147,6 +147,7 @@ fn gone(reason: Gone) -> (&'static str, log::Level) {
     match reason {
         Gone::Silent => ("worker silent", log::Level::Warn),
         Gone::Disconnected => ("worker disconnected", log::Level::Info),
+        Gone::ConnectionEnded => ("worker connection ended", log::Level::Warn),
         Gone::Unreachable => ("worker unreachable", log::Level::Warn),
         Gone::Unexpected => ("worker unexpected", log::Level::Warn),
         Gone::Invalid => ("worker invalid", log::Level::Warn),

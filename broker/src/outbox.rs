@@ -6,6 +6,7 @@
 use foldhash::HashMap;
 use majordomo_protocol::{Batch, Body, ClientAddress, Inexpressible, PeerId, client, worker};
 
+use crate::engine::shrink::Shrink;
 use crate::frame::Frame;
 
 /// Bodies up to this size are copied into the batch frame; larger ones travel as they
@@ -182,6 +183,7 @@ impl Outbox {
     /// Takes out all messages.
     pub(crate) fn take_all(&mut self) -> Vec<Parcel> {
         self.records = 0;
+        shrink_when_sparse(&mut self.places);
         self.places.clear();
         std::mem::take(&mut self.messages)
     }
@@ -189,6 +191,7 @@ impl Outbox {
     /// Takes out all messages of the older versions.
     pub(crate) fn take_singles(&mut self) -> Vec<Bundle> {
         self.single_count = 0;
+        shrink_when_sparse(&mut self.singles);
         let all = self.singles.drain();
         all.map(|((peer, recipient), messages)| Bundle { peer, recipient, messages }).collect()
     }
@@ -206,6 +209,14 @@ impl Outbox {
             tasks.clear();
             self.spare.push(tasks);
         }
+    }
+}
+
+/// Gives back what one round needed far more of than this one. A round in which nothing is
+/// sent says nothing of the next.
+fn shrink_when_sparse<V>(waiting: &mut HashMap<(PeerId, Recipient), V>) {
+    if !waiting.is_empty() {
+        waiting.shrink_when_sparse();
     }
 }
 
@@ -237,5 +248,27 @@ mod tests {
         records.extend(rest.iter().map(|parcel| parcel.contents.batch.records()));
         assert_eq!(records, [128, 128, 44]);
         assert!(outbox.take_all().is_empty() && !outbox.is_full());
+    }
+
+    #[test]
+    fn what_so_many_peers_needed_at_once_is_given_back_when_few_are_told_something() {
+        let mut outbox = Outbox::default();
+        let mut round = |peers: u32| {
+            for number in 0..peers {
+                let peer = PeerId::new(&number.to_be_bytes());
+                let command = worker::FromBroker::Heartbeat;
+                outbox.add_for_worker(peer.clone(), command).unwrap();
+                let single = Single { frames: Vec::new(), task: None };
+                outbox.add_single(peer, Recipient::Worker, single);
+            }
+            let taken = (outbox.take_all().len(), outbox.take_singles().len());
+            assert_eq!(taken, (peers as usize, peers as usize));
+            outbox.places.capacity().max(outbox.singles.capacity())
+        };
+        let most = round(100_000);
+        // They may all be told something again.
+        assert_eq!(round(0), most);
+        assert_eq!(round(50_000), most);
+        assert!(round(10) < 10_000);
     }
 }

@@ -443,6 +443,7 @@ impl Server {
     /// Sends all that is in the outbox, and what follows from that.
     fn send_outbox(&mut self, now: Instant) -> Result<(), ServerError> {
         loop {
+            self.engine.sent();
             let parcels = self.outbox.take_all();
             let bundles = self.outbox.take_singles();
             if parcels.is_empty() && bundles.is_empty() {
@@ -525,7 +526,12 @@ impl Server {
         now: Instant,
     ) -> Result<(), ServerError> {
         match added {
-            Ok(Some(parcel)) => self.send_parcel(parcel, now),
+            Ok(Some(parcel)) => {
+                if parcel.recipient == Recipient::Worker {
+                    self.engine.sent_to(&parcel.peer);
+                }
+                self.send_parcel(parcel, now)
+            }
             Ok(None) => Ok(()),
             Err(error) => {
                 inexpressible(error);

@@ -99,6 +99,8 @@ counters! {
     workers_silent,
     /// Workers that left with DISCONNECT.
     workers_disconnected,
+    /// Workers lost: their connection ended without DISCONNECT.
+    workers_connection_ended,
     /// Workers lost: a message could not be sent to them.
     workers_unreachable,
     /// Workers disconnected: they sent a valid command out of place.
@@ -192,6 +194,7 @@ impl Counters {
         match reason {
             Gone::Silent => &mut self.workers_silent,
             Gone::Disconnected => &mut self.workers_disconnected,
+            Gone::ConnectionEnded => &mut self.workers_connection_ended,
             Gone::Unreachable => &mut self.workers_unreachable,
             Gone::Unexpected => &mut self.workers_unexpected,
             Gone::Invalid => &mut self.workers_invalid,

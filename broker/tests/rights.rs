@@ -96,6 +96,7 @@ impl Scene {
                 Action::Stopped => panic!("nobody stopped it"),
             }
         }
+        self.engine.sent();
         self.engine.check_invariants();
         told
     }
@@ -523,4 +524,16 @@ fn connections_of_a_key_that_is_removed_are_closed_once_they_were_told() {
     scene.grant(&without_eve, limits);
     scene.grant(&[(ALICE, "a", ""), (EVE, "e*", "e*")], limits);
     assert_eq!(passed(&mut scene, Duration::from_secs(9)), []);
+}
+
+#[test]
+fn a_worker_goes_with_its_own_connection_alone() {
+    let mut scene = Scene::new(Limits::default());
+    scene.ready(BOB, "w", "a");
+    scene.ask(ALICE, "c", "a", 1);
+    assert_eq!(disconnected(&mut scene, EVE, "w"), []);
+    assert!(scene.engine.is_registered(&PeerId::new(b"w")));
+    assert_eq!(disconnected(&mut scene, BOB, "w"), []);
+    assert!(!scene.engine.is_registered(&PeerId::new(b"w")));
+    assert!(matches!(scene.ready(BOB, "v", "a")[..], [Told::Welcome(_), Told::Task(..)]));
 }

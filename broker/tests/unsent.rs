@@ -73,10 +73,15 @@ struct Worker {
 impl Worker {
     /// Registers, and has been welcomed.
     fn register(context: &zmq::Context, name: &str) -> Self {
+        Worker::register_for(context, name, 1_000)
+    }
+
+    /// As [`Worker::register`], for so many requests at once.
+    fn register_for(context: &zmq::Context, name: &str, capacity: u16) -> Self {
         let mut worker = Worker { socket: connect(context), inbox: VecDeque::new() };
         worker.say([worker::ToBroker::Ready {
             service: service(name),
-            offer: Offer { capacity: 1_000, ..Offer::default() },
+            offer: Offer { capacity, ..Offer::default() },
         }]);
         let welcome = worker.command();
         assert!(matches!(welcome, worker::FromBroker::Welcome(_)), "{welcome:?}");
@@ -247,4 +252,23 @@ fn every_request_of_a_message_that_a_worker_did_not_take_was_no_attempt() {
     drop(reluctant);
     let counters = broker.stop().expect("stopped");
     assert_eq!(counters.workers_unreachable, 1);
+}
+
+#[test]
+fn a_request_for_a_worker_that_left_before_it_was_sent_was_no_attempt() {
+    let context = zmq::Context::new();
+    let broker = start(&context);
+    let mut leaving = Worker::register_for(&context, "work", 1);
+    let client = connect(&context);
+    ask(&client, [request(id(1), "work"), request(id(2), "work")]);
+    let (task, _) = leaving.request();
+    // Between the two it is given the other request, and both are read before that is sent.
+    leaving.say([
+        worker::ToBroker::Final { client: task, body: body("done") },
+        worker::ToBroker::Disconnect { reason: Reason::default() },
+    ]);
+    let mut worker = Worker::register(&context, "work");
+    assert_eq!(worker.request().1, 1);
+    let counters = broker.stop().expect("stopped");
+    assert_eq!(counters.requests_dispatched, 3);
 }

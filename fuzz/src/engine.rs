@@ -195,6 +195,7 @@ impl Life {
                 self.account.follow(action);
             }
         }
+        self.engine.sent();
         self.account.check_registered(|worker| self.engine.is_registered(worker));
     }
 

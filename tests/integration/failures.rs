@@ -1,7 +1,8 @@
 //! Workers and brokers that die, stand still, or come back.
 //!
 //! Time is counted in the broker's own heartbeats to a worker that does nothing
-//! else, never by this machine's clock.
+//! else, never by this machine's clock. What must happen long before any heartbeat is
+//! tried where they are an hour apart.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use majordomo_tests::limit::Deadline;
 use majordomo_tests::process::{Process, Signal};
+use majordomo_tests::proxy::Proxy;
 use majordomo_tests::raw::RawPeer;
 use majordomo_tests::report::{Reports, counter};
 use majordomo_tests::spawn::BrokerProcess;
@@ -20,12 +22,21 @@ use majordomo_tests::worker::{EchoWorker, RawWorker};
 const INTERVAL_MS: u32 = 25;
 /// Half a second of silence: a busy machine may hold a worker's thread up for long.
 const LIVENESS: u32 = 20;
+const HOUR_MS: u32 = 3_600_000;
 const INTERVAL: Duration = Duration::from_millis(INTERVAL_MS as u64);
 
 /// A worker as a process of its own, which takes requests and never answers.
 fn hanging_worker(broker: &BrokerProcess, version: Version, service: &str) -> Process {
-    let interval_ms = INTERVAL_MS.to_string();
-    let args = [broker.endpoint(), version.as_str(), service, "hang", &interval_ms];
+    hanging_worker_beating(broker, version.as_str(), service, INTERVAL_MS)
+}
+
+fn hanging_worker_beating(
+    broker: &BrokerProcess,
+    version: &str,
+    service: &str,
+    interval_ms: u32,
+) -> Process {
+    let args = [broker.endpoint(), version, service, "hang", &interval_ms.to_string()];
     Process::start(Command::new(env!("CARGO_BIN_EXE_bare-worker")).args(args))
 }
 
@@ -68,7 +79,8 @@ fn a_failing_worker_loses_its_request(version: Version, fail: impl Fn(&mut Proce
     client.expect_nothing();
     let report = reports.fresh();
     assert_eq!(counter(&report, "requests_returned"), 1);
-    assert_eq!(counter(&report, "workers_silent") + counter(&report, "workers_unreachable"), 1);
+    let reasons = ["workers_silent", "workers_connection_ended", "workers_unreachable"];
+    assert_eq!(reasons.map(|name| counter(&report, name)).iter().sum::<u64>(), 1);
     // When the machine held the broker itself up, nobody's silence counted for a time.
     let intervals = metronome.heartbeats() - before;
     assert!(
@@ -81,6 +93,87 @@ fn a_failing_worker_loses_its_request(version: Version, fail: impl Fn(&mut Proce
 fn the_request_of_a_killed_worker_goes_to_another() {
     for version in VERSIONS {
         a_failing_worker_loses_its_request(version, Process::kill);
+    }
+}
+
+/// A broker whose workers may be silent for hours: whoever is lost sooner is lost for
+/// another reason.
+fn patient_broker() -> BrokerProcess {
+    BrokerProcess::with([
+        format!("--heartbeat-interval-ms={HOUR_MS}"),
+        format!("--heartbeat-interval-max-ms={HOUR_MS}"),
+        "--heartbeat-liveness=3".to_owned(),
+    ])
+}
+
+#[test]
+fn a_killed_worker_gives_back_its_request_long_before_its_silence_is_over() {
+    for version in ["0.1", "0.2", "1.0"] {
+        let broker = patient_broker();
+        let mut reports = Reports::of(broker.endpoint());
+        let mut killed = hanging_worker_beating(&broker, version, "work", HOUR_MS);
+        reports.until_workers(1);
+        let mut client = RawPeer::dealer(broker.endpoint());
+        client.send(&wire::request(Version::V0_2, "work", ["precious"]));
+        assert_eq!(killed.line().as_deref(), Some("request precious"));
+        // Nothing is sent to the dead one that could fail.
+        let mut other = RawWorker::register(broker.endpoint(), Version::V0_2, "work");
+        killed.kill();
+        other.echo("precious");
+        client.expect(&wire::reply(Version::V0_2, "work", ["precious"]));
+        let report = reports.fresh();
+        assert_eq!(counter(&report, "workers_connection_ended"), 1, "{version}");
+        assert_eq!(counter(&report, "requests_returned"), 1, "{version}");
+        let logged = broker.process().log_until("worker gone");
+        assert!(logged.contains("connection ended"), "{logged}");
+    }
+}
+
+#[test]
+fn an_idle_worker_that_is_killed_is_given_nothing() {
+    let broker = patient_broker();
+    let mut reports = Reports::of(broker.endpoint());
+    let mut killed = hanging_worker_beating(&broker, "1.0", "work", HOUR_MS);
+    reports.until_workers(1);
+    killed.kill();
+    reports.until_workers(0);
+    let mut client = RawPeer::dealer(broker.endpoint());
+    client.send(&wire::request(Version::V0_2, "work", ["body"]));
+    RawWorker::register(broker.endpoint(), Version::V0_2, "work").echo("body");
+    client.expect(&wire::reply(Version::V0_2, "work", ["body"]));
+    assert_eq!(counter(&reports.fresh(), "requests_dispatched"), 1);
+}
+
+/// Its socket connects again by itself, and the worker knows of nothing: what it says is
+/// a stranger's, whether its connections have an id of its own or not.
+#[test]
+fn a_worker_whose_connection_was_made_anew_is_told_to_register_again() {
+    for (version, id) in [(Version::V0_1, ""), (Version::V0_2, ""), (Version::V0_2, "mine")] {
+        let broker = patient_broker();
+        let mut reports = Reports::of(broker.endpoint());
+        let proxy = Proxy::steady(broker.endpoint());
+        let peer = RawPeer::dealer_with(&proxy.endpoint(), |socket| {
+            if !id.is_empty() {
+                socket.set_identity(id.as_bytes()).expect("an id");
+            }
+        });
+        let mut cut = RawWorker::of(peer, version, "work");
+        let mut client = RawPeer::dealer(broker.endpoint());
+        client.send(&wire::request(version, "work", ["body"]));
+        let first = cut.expect_request("body");
+        proxy.cut();
+        reports.until_counted("workers_connection_ended", 1);
+        // Who has it now may answer it, and nobody else.
+        let mut other = RawWorker::register(broker.endpoint(), version, "work");
+        let request = other.expect_request("body");
+        cut.reply(&first, "late");
+        cut.expect_disconnect();
+        other.reply(&request, "done");
+        client.expect(&wire::reply(version, "work", ["done"]));
+        cut.send(&wire::ready(version, "work"));
+        reports.until_workers(2);
+        client.expect_nothing();
+        assert_eq!(counter(&reports.fresh(), "workers_registered"), 3);
     }
 }
 

@@ -59,13 +59,14 @@ fn the_request_id_of_req_correlate_comes_back() {
 fn an_envelope_of_several_frames_comes_back_in_order() {
     let broker = BrokerProcess::start();
     let mut client = RawPeer::dealer(broker.endpoint());
-    for version in VERSIONS {
+    let _workers = VERSIONS.map(|version| {
         let service = version.as_str();
         let mut worker = RawWorker::register(broker.endpoint(), version, service);
         client.send(&frames(["outer", "inner", "", "MDPC01", service, "body"]));
         worker.echo("body");
         client.expect(&frames(["outer", "inner", "", "MDPC01", service, "body"]));
-    }
+        worker
+    });
     client.send(&frames(["outer", "", "MDPC01", "mmi.service", "0.1"]));
     client.expect(&frames(["outer", "", "MDPC01", "mmi.service", "200"]));
 }

@@ -14,6 +14,7 @@ use majordomo_protocol::{
 use crate::ledger::Ledger;
 use crate::must;
 use crate::nature::Nature;
+use crate::net::Came;
 use crate::words;
 
 /// A message is not added to beyond so many records; small, so that it happens.
@@ -224,8 +225,9 @@ impl Broker {
     pub fn check_calm(&self) {
         let Some(running) = &self.running else { return };
         let it = running.engine.counters();
-        let lost = (it.workers_silent, it.workers_unreachable, it.replies_unsent);
-        must!(lost == (0, 0, 0), "without faults nobody is given up", "{it:?}");
+        let lost = it.workers_silent + it.workers_connection_ended + it.workers_unreachable;
+        let lost = (lost, it.replies_unsent);
+        must!(lost == (0, 0), "without faults nobody is given up", "{it:?}");
         let wrong = (it.replies_unexpected, it.messages_malformed);
         must!(wrong == (0, 0), "without faults nobody says anything wrong", "{it:?}");
     }
@@ -272,7 +274,16 @@ impl Running {
         for _ in 0..broker.drain_max {
             let readable = nature.net.readable(broker.index, now);
             let Some(link) = nature.rng.choice(readable) else { return true };
-            let Some((peer, frames)) = nature.net.receive_up(link, now) else { return false };
+            let Some((peer, came)) = nature.net.receive_up(link, now) else { return false };
+            let frames = match came {
+                Came::Message(frames) => frames,
+                Came::End => {
+                    nature.tell(|| format!("b{} <- {peer}: its end", broker.index));
+                    self.feed(Event::Disconnected { peer }, now);
+                    self.act(broker, nature);
+                    continue;
+                }
+            };
             for message in Message::decode(Frames::new(frames)) {
                 let event = match message {
                     Ok(message) => event(&peer, message),
@@ -316,6 +327,8 @@ impl Running {
     /// Sends all that is in the outbox, and what follows from that.
     fn send_outbox(&mut self, broker: &mut Broker, nature: &mut Nature) {
         while !self.outbox.is_empty() {
+            self.engine.sent();
+            self.ledger.sent();
             for parcel in std::mem::take(&mut self.outbox) {
                 self.send_parcel(parcel, broker, nature);
             }
@@ -375,17 +388,24 @@ impl Running {
                 parcel.tasks.extend(request);
                 command.write(&mut parcel.batch)
             });
+            full.iter().for_each(|parcel| self.sent_to(&parcel.peer));
             return full.into_iter().for_each(|it| self.send_parcel(it, broker, nature));
         }
         if let worker::FromBroker::Cancel { .. } = command {
             must!(false, "an old worker gets no CANCEL", "{peer}");
         }
         let frames = expressible(command.encode(version));
+        self.sent_to(&peer);
         let net = &mut nature.net;
         if net.send_down(broker.index, &peer, frames, nature.now, &mut nature.rng).is_err() {
             nature.tell(|| format!("b{} cannot reach {peer}", broker.index));
             self.worker_unreachable(peer, Vec::from_iter(request), nature);
         }
+    }
+
+    fn sent_to(&mut self, worker: &PeerId) {
+        self.engine.sent_to(worker);
+        self.ledger.sent_to(worker);
     }
 
     /// The server takes actions from its engine one by one, so for that engine a REQUEST

@@ -34,6 +34,8 @@ pub struct Bounds {
     pub parts: u32,
     /// Whether calls may run once only.
     pub once: bool,
+    /// Whether the broker is told of the end of a connection.
+    pub tells_of_ends: bool,
     /// Things that go wrong in each history.
     pub faults: u32,
     /// Whether clients and workers read at once what came, unless that is when something
@@ -91,7 +93,7 @@ impl History {
             began,
             now: began,
             rng: Rng::with_seed(1),
-            net: Net::new(weather),
+            net: Net::new(weather, bounds.tells_of_ends),
             book: Book::new(true, false),
             trace,
             step: 0,
@@ -312,7 +314,7 @@ fn settings() -> Settings {
 
 /// The kinds of histories that are walked, each of them to its end: all versions on both
 /// sides; every order while nothing goes wrong; one fault or two while all read promptly,
-/// one while they do not where histories are shortest.
+/// one while they do not where histories are shortest; one that the broker is not told of.
 pub fn kinds() -> Vec<Bounds> {
     use Version::{V0_1, V0_2, V1_0};
     let kind = |clients, workers| Bounds {
@@ -321,6 +323,7 @@ pub fn kinds() -> Vec<Bounds> {
         capacity: 1,
         parts: 0,
         once: false,
+        tells_of_ends: true,
         faults: 1,
         prompt: true,
     };
@@ -336,6 +339,7 @@ pub fn kinds() -> Vec<Bounds> {
         Bounds { capacity: 2, ..kind([V1_0, V0_2], [V1_0, V0_2]) },
         kind([V0_2, V0_1], [V0_1, V0_2]),
         kind([V1_0, V0_1], [V0_2, V1_0]),
+        Bounds { tells_of_ends: false, ..kind([V1_0, V0_1], [V0_2, V1_0]) },
         Bounds { parts: 1, ..kind([V1_0, V0_2], [V1_0, V0_2]) },
         Bounds { faults: 2, ..kind([V0_2, V0_1], [V0_1, V0_2]) },
         Bounds { faults: 2, ..kind([V1_0, V1_0], [V1_0, V1_0]) },

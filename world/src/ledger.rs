@@ -85,8 +85,8 @@ struct Worker {
     silence: Duration,
     heard: Instant,
     told: Instant,
-    /// Tasks that it was given by the event that is told now.
-    new: Vec<ClientAddress>,
+    /// Tasks that it was given, and that are not sent yet.
+    unsent: Vec<ClientAddress>,
 }
 
 impl Worker {
@@ -131,6 +131,8 @@ pub struct Ledger {
     answering: Option<(PeerId, ClientAddress)>,
     offer: Option<Offer>,
     cancelling: Option<Key>,
+    /// Whose connection has ended.
+    ended: Option<PeerId>,
     /// Strangers who asked what nobody can read.
     odd: BTreeSet<PeerId>,
     /// What the engine says it hands out: task, worker, attempt, client.
@@ -159,6 +161,7 @@ impl Ledger {
             answering: None,
             offer: None,
             cancelling: None,
+            ended: None,
             odd: BTreeSet::new(),
             dispatch: None,
             drop: None,
@@ -188,7 +191,6 @@ impl Ledger {
         self.now = now;
         (self.arriving, self.answering, self.offer) = (None, None, None);
         self.cancelling = None;
-        self.workers.values_mut().for_each(|worker| worker.new.clear());
         match event {
             Event::FromClient { caller, command } => match command {
                 client::ToBroker::Request { id, service, terms, body } => {
@@ -207,8 +209,11 @@ impl Ledger {
             }
             Event::ClientUnreachable { client, parts, .. } => self.parts_lost(client, parts),
             Event::Stop | Event::StopNow => self.stopping = true,
+            Event::Disconnected { peer } => {
+                self.ended = Some(peer.clone());
+                self.parted.insert(peer.clone());
+            }
             Event::Connected { .. }
-            | Event::Disconnected { .. }
             | Event::Invalid { .. }
             | Event::Rights(_)
             | Event::Unauthenticated { .. } => {}
@@ -219,7 +224,6 @@ impl Ledger {
     pub fn begin(&mut self, now: Instant) {
         self.now = now;
         (self.arriving, self.answering, self.cancelling) = (None, None, None);
-        self.workers.values_mut().for_each(|worker| worker.new.clear());
     }
 
     /// After the engine was told: what it wants done, in order.
@@ -259,7 +263,7 @@ impl Ledger {
                         silence: interval * liveness,
                         heard: self.now,
                         told: self.now,
-                        new: Vec::new(),
+                        unsent: Vec::new(),
                     },
                 );
             }
@@ -299,6 +303,10 @@ impl Ledger {
     /// What must hold after every event.
     pub fn check(&mut self) {
         self.settle_drop();
+        if let Some(peer) = self.ended.take() {
+            let there = self.workers.contains_key(&peer);
+            must!(!there, "whose connection ended is given up", "{peer} is still registered");
+        }
         must!(self.questions == 0, "a question is answered at once", "{}", self.questions);
         if let Some((_, task)) = self.answering.take()
             && let Some(key) = self.tasks.get(&task).cloned()

@@ -53,7 +53,7 @@ impl Life {
             began: now,
             now,
             rng: Rng::with_seed(seed),
-            net: Net::new(plan.weather),
+            net: Net::new(plan.weather, plan.tells_of_ends),
             book: Book::new(plan.remembers, plan.settings.error_replies),
             trace,
             step: 0,

@@ -4,7 +4,9 @@
 //! What was under way when a connection is cut arrives up to a point that chance sets.
 //! Each side notices the cut after that, and not at the same time; until then it sends
 //! into nothing. A connection that is made anew has a new identity, unless its owner
-//! has one of its own, which the broker accepts once the old connection is gone.
+//! has one of its own, which the broker accepts once the old connection is gone. Brokers
+//! are told of the end of a connection, behind all that came on it, unless their libzmq
+//! tells of none.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -55,6 +57,15 @@ pub struct Link {
     down: Way,
 }
 
+/// What a broker reads of a connection.
+#[derive(Debug)]
+pub enum Came {
+    /// A message.
+    Message(Frames),
+    /// That it has ended.
+    End,
+}
+
 /// One direction of a connection.
 #[derive(Debug, Default)]
 struct Way {
@@ -62,6 +73,8 @@ struct Way {
     latest: Option<Instant>,
     /// When its reader notices the cut.
     ends: Option<Instant>,
+    /// Whether its end is something to be read, and is not read yet.
+    tells_of_end: bool,
 }
 
 impl Way {
@@ -73,13 +86,27 @@ impl Way {
         }
     }
 
-    fn pop(&mut self, now: Instant) -> Option<Frames> {
-        self.under_way.front().is_some_and(|(due, _)| *due <= now).then_some(())?;
-        self.under_way.pop_front().map(|(_, frames)| frames)
+    fn pop(&mut self, now: Instant) -> Option<Came> {
+        if self.due()? > now {
+            return None;
+        }
+        match self.under_way.pop_front() {
+            Some((_, frames)) => Some(Came::Message(frames)),
+            None => {
+                self.tells_of_end = false;
+                Some(Came::End)
+            }
+        }
     }
 
     fn due(&self) -> Option<Instant> {
-        self.under_way.front().map(|(due, _)| *due)
+        let end = self.ends.filter(|_| self.tells_of_end);
+        self.under_way.front().map(|(due, _)| *due).or(end)
+    }
+
+    /// Whether nothing more comes of it, and its reader knows.
+    fn is_over(&self, now: Instant) -> bool {
+        self.ends.is_some_and(|ends| ends <= now) && self.due().is_none()
     }
 
     fn cut(&mut self, kept: usize, now: Instant, notice: Duration) {
@@ -105,12 +132,15 @@ pub struct Net {
     next: LinkId,
     /// Brokers read from this connection alone, while it is set.
     pub only: Option<LinkId>,
+    /// Whether brokers are told of the end of a connection.
+    tells_of_ends: bool,
 }
 
 impl Net {
     /// Without any connection.
-    pub fn new(weather: Weather) -> Self {
-        Net { weather, links: BTreeMap::new(), routes: BTreeMap::new(), next: 1, only: None }
+    pub fn new(weather: Weather, tells_of_ends: bool) -> Self {
+        let (links, routes) = (BTreeMap::new(), BTreeMap::new());
+        Net { weather, links, routes, next: 1, only: None, tells_of_ends }
     }
 
     fn delay(&self, rng: &mut Rng) -> Duration {
@@ -137,7 +167,8 @@ impl Net {
         }
         let open_at = now + self.delay(rng);
         self.routes.insert((broker, peer.clone()), id);
-        let (up, down) = (Way::default(), Way::default());
+        let up = Way { tells_of_end: self.tells_of_ends, ..Way::default() };
+        let down = Way::default();
         self.links.insert(id, Link { broker, peer, owner, open_at, up, down });
         Some(id)
     }
@@ -210,16 +241,19 @@ impl Net {
         link.and_then(|link| link.up.due()).is_some_and(|due| due <= until)
     }
 
-    /// The next message for the broker.
-    pub fn receive_up(&mut self, id: LinkId, now: Instant) -> Option<(PeerId, Frames)> {
+    /// What comes next for the broker.
+    pub fn receive_up(&mut self, id: LinkId, now: Instant) -> Option<(PeerId, Came)> {
         let link = self.links.get_mut(&id)?;
-        let frames = link.up.pop(now)?;
-        Some((link.peer.clone(), frames))
+        let came = link.up.pop(now)?;
+        Some((link.peer.clone(), came))
     }
 
     /// The next message for the peer.
     pub fn receive_down(&mut self, id: LinkId, now: Instant) -> Option<Frames> {
-        self.links.get_mut(&id)?.down.pop(now)
+        match self.links.get_mut(&id)?.down.pop(now)? {
+            Came::Message(frames) => Some(frames),
+            Came::End => None,
+        }
     }
 
     /// When the peer has something to read, or notices that the connection is cut.
@@ -278,15 +312,15 @@ impl Net {
             link.down.cut(if flushes { all } else { rng.usize(0..=all) }, now, Duration::ZERO);
             link.up.cut(0, now, Duration::ZERO);
             link.up.under_way.clear();
+            link.up.tells_of_end = false;
         }
         self.routes.retain(|(of, _), _| *of != broker);
     }
 
     /// Forgets what nobody uses any more.
     pub fn sweep(&mut self, now: Instant) {
-        let gone = |way: &Way| way.under_way.is_empty() && way.ends.is_some_and(|ends| ends <= now);
-        self.links.retain(|_, link| !(gone(&link.up) && gone(&link.down)));
+        self.links.retain(|_, link| !(link.up.is_over(now) && link.down.is_over(now)));
         let links = &self.links;
-        self.routes.retain(|_, id| links.get(id).is_some_and(|link| !gone(&link.up)));
+        self.routes.retain(|_, id| links.get(id).is_some_and(|link| !link.up.is_over(now)));
     }
 }

@@ -48,6 +48,8 @@ pub struct Plan {
     pub act_max: Duration,
     /// The network while it is bad.
     pub weather: Weather,
+    /// Whether brokers are told of the end of a connection.
+    pub tells_of_ends: bool,
     /// Of every broker.
     pub settings: Settings,
     /// How many brokers.
@@ -160,6 +162,7 @@ impl Plan {
             services,
             remembers,
             inline_bytes_max: [0, 16, 4_096][rng.usize(..3)],
+            tells_of_ends: rng.u8(..4) > 0,
             settings,
         }
     }

@@ -204,8 +204,8 @@ pub static KEYS: &[Key] = &[
             field: |config| &mut config.heartbeat_interval_ms,
         },
         about: "Time between two heartbeats to a worker.",
-        reason: "Set the workers to the same. Shorter finds a dead worker sooner, and costs a \
-                 message per worker and interval.",
+        reason: "Set the workers to the same. Shorter finds a worker sooner that hangs or whose \
+                 host is dead, and costs a message per worker and interval.",
     },
     Key {
         name: "heartbeat_liveness",

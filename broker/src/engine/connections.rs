@@ -1,5 +1,5 @@
 //! Connections that have passed their handshake, by identity: how many each has, also
-//! those that say nothing, and which are to be closed.
+//! those that say nothing, and which are to be closed. And what the end of one means.
 //!
 //! Known where libzmq tells of connections; elsewhere this stays empty. A connection of
 //! an open endpoint has no identity and is not kept here.
@@ -12,7 +12,7 @@ use majordomo_protocol::PeerId;
 
 use super::rights::{Identity, Rights};
 use super::shrink::Shrink;
-use super::{Action, Closed, Engine, Note, Payload};
+use super::{Action, Closed, Engine, Gone, Note, Payload};
 
 /// How long a connection whose identity has gone stays, to read what it was told last.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -110,9 +110,15 @@ impl<B: Payload> Engine<B> {
         }
     }
 
-    /// A connection has ended.
+    /// A connection has ended. A worker that is registered on it is lost: the next one
+    /// that its socket makes is another's, or bears its name and lacks what was under way.
     pub(super) fn disconnected(&mut self, peer: &PeerId) {
         self.connections.remove(peer);
+        if let Some(key) = self.worker_keys.get(peer).copied()
+            && self.workers[key].identity == self.sender
+        {
+            self.lose(key, Gone::ConnectionEnded);
+        }
     }
 
     /// Connections of identities that have gone have an end, once they had time to read why.

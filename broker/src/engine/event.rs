@@ -129,7 +129,8 @@ pub enum Event<B> {
         peer: PeerId,
     },
     /// A connection has ended, which was told of when it began. All that it said has been
-    /// handled. Not told of one that was [closed](Action::Close).
+    /// handled, and whoever comes by its name later is on another connection. A worker on
+    /// it is lost. Not told of one that was [closed](Action::Close).
     Disconnected {
         /// Its name.
         peer: PeerId,
@@ -334,6 +335,8 @@ pub enum Gone {
     Silent,
     /// It said DISCONNECT.
     Disconnected,
+    /// Its connection ended, and it had not said DISCONNECT.
+    ConnectionEnded,
     /// A message could not be sent to it.
     Unreachable,
     /// It sent a valid command that it may not send now, such as a second READY
@@ -366,6 +369,7 @@ impl Gone {
         match self {
             Gone::Silent => "silent",
             Gone::Disconnected => "said DISCONNECT",
+            Gone::ConnectionEnded => "connection ended",
             Gone::Unreachable => "unreachable",
             Gone::Unexpected => "unexpected command",
             Gone::Invalid => "invalid message",

@@ -4,7 +4,8 @@
 //!
 //! Drive it so: give it what happened ([`Engine::handle`]), let it look at the time
 //! when its deadline comes ([`Engine::handle_timeout`], [`Engine::poll_timeout`]),
-//! and do what it wants done ([`Engine::poll_action`]) until there is nothing left.
+//! and do what it wants done ([`Engine::poll_action`]) until there is nothing left. What
+//! is for peers may be kept back for a while; say when it is sent ([`Engine::sent`]).
 //!
 //! Two rules hold after every event: no request waits while a worker of its service
 //! is idle, and every request that was accepted waits, runs or has ended with an
@@ -32,7 +33,7 @@ mod requests;
 mod rights;
 mod service;
 mod settings;
-mod shrink;
+pub(crate) mod shrink;
 mod shutdown;
 mod table;
 mod waiting;
@@ -108,6 +109,8 @@ pub struct Engine<B> {
     /// The number of the next action when a worker left or became unreachable last: a
     /// REQUEST with a lower one may be for that worker.
     withdrawn: u64,
+    /// How many of them have been sent, as far as they are for peers.
+    actions_sent: u64,
 }
 
 impl<B: Payload> Engine<B> {
@@ -141,6 +144,7 @@ impl<B: Payload> Engine<B> {
             actions: VecDeque::new(),
             actions_polled: 0,
             withdrawn: 0,
+            actions_sent: 0,
         }
     }
 
@@ -220,6 +224,21 @@ impl<B: Payload> Engine<B> {
             None => self.actions.shrink_when_sparse(),
         }
         action
+    }
+
+    /// All that was polled so far is sent now, and what cannot be is told as
+    /// [unreachable](Event::WorkerUnreachable). Until this is called it may wait for more;
+    /// a REQUEST that still does when its worker is lost is not to be sent, and was no
+    /// attempt. Whoever never calls this tells that nothing is ever sent.
+    pub fn sent(&mut self) {
+        self.actions_sent = self.actions_polled;
+    }
+
+    /// As [`Engine::sent`], of what is for this worker.
+    pub fn sent_to(&mut self, worker: &PeerId) {
+        if let Some(key) = self.worker_keys.get(worker) {
+            self.workers[*key].sent = self.actions_polled;
+        }
     }
 
     /// Whether a worker is registered on this connection.

@@ -62,7 +62,7 @@ pub(super) struct Request<B> {
     /// How often it was handed to a worker.
     pub(super) attempt: u32,
     /// The number of the action by which it was handed to its worker: until that is
-    /// polled it has not been.
+    /// sent it has not been.
     pub(super) handed_out: u64,
     /// Why it lost the workers that worked on it; at most `attempts_max`. One in whose
     /// socket it waited is not among them, though it may have begun.

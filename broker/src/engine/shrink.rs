@@ -9,7 +9,7 @@ use foldhash::HashMap;
 const KEPT: usize = 1_024;
 
 /// A collection that keeps all memory it ever needed, unless told otherwise.
-pub(super) trait Shrink {
+pub(crate) trait Shrink {
     /// After something was taken out: gives back most of the memory when less than an
     /// eighth is used. Twice of what is used stays, so what this costs is little for each
     /// of those that were taken out, and it does not have to grow at once.

@@ -43,6 +43,9 @@ pub(super) struct Worker {
     pub(super) heard_at: Instant,
     /// When it was last told anything; once it is unreachable, when that failed.
     pub(super) told_at: Instant,
+    /// The number of the action up to which all was sent to it, if that is beyond what was
+    /// sent to everybody.
+    pub(super) sent: u64,
     /// Its entry among the deadlines.
     pub(super) deadline: DeadlineKey,
     /// Requests it has answered.

@@ -157,6 +157,7 @@ impl<B: Payload> Engine<B> {
             registered_at: self.now,
             heard_at: self.now,
             told_at: self.now,
+            sent: 0,
             deadline: DeadlineKey::default(),
             answered: 0,
             links: Links::default(),
@@ -415,8 +416,9 @@ impl<B: Payload> Engine<B> {
             self.deadlines.remove(worker.deadline);
             worker.deadline = self.deadlines.insert(self.now + JUST_AFTER, Due::Worker(key));
         }
+        let sent = self.workers[key].sent;
         for request in self.workers[key].tasks.keys(&mut self.requests) {
-            if self.take_back_unsent(request) {
+            if self.take_back_unsent(request, sent) {
                 self.workers[key].tasks.remove(&mut self.requests, request);
                 self.give_back(request);
             }
@@ -427,10 +429,11 @@ impl<B: Payload> Engine<B> {
         }
     }
 
-    /// Whether a request was not sent to the worker that has it: that was no attempt.
-    fn take_back_unsent(&mut self, key: RequestKey) -> bool {
+    /// Whether a request was not sent to the worker that has it, which was sent all actions
+    /// before the number `sent`: that was no attempt.
+    fn take_back_unsent(&mut self, key: RequestKey, sent: u64) -> bool {
         let request = &mut self.requests[key];
-        let is_unsent = request.handed_out >= self.actions_polled;
+        let is_unsent = request.handed_out >= self.actions_sent.max(sent);
         request.attempt -= u32::from(is_unsent);
         is_unsent
     }
@@ -456,7 +459,7 @@ impl<B: Payload> Engine<B> {
             reason,
             requests: worker.tasks.len(),
         });
-        if !matches!(reason, Gone::Disconnected | Gone::Unreachable) {
+        if !matches!(reason, Gone::Disconnected | Gone::ConnectionEnded | Gone::Unreachable) {
             let (peer, version) = (worker.peer.clone(), worker.version);
             let reason = Reason { code: reason.code(), text: reason.as_str().to_owned() };
             let command = worker::FromBroker::Disconnect { reason };
@@ -464,7 +467,7 @@ impl<B: Payload> Engine<B> {
         }
         let mut is_oldest = true;
         while let Some(request) = worker.tasks.pop_front(&mut self.requests) {
-            let is_unsent = self.take_back_unsent(request);
+            let is_unsent = self.take_back_unsent(request, worker.sent);
             let lost = &mut self.requests[request];
             let had_begun =
                 is_oldest || worker.version >= Version::V1_0 || !matches!(lost.reply, Reply::None);

@@ -252,3 +252,26 @@ fn a_peer_of_this_process_is_closed_too() {
     router.close(&id).unwrap();
     assert!(router.send(&id, vec![Frame::from(&b"x"[..])]).unwrap().is_err());
 }
+
+#[test]
+fn an_id_is_given_again_only_behind_the_end_of_who_had_it() {
+    let context = zmq::Context::new();
+    let (mut router, endpoint) = listening(&context, |_| {});
+    let same = PeerId::new(b"same");
+    let mut is_there = false;
+    // Each is there before the one before it has ended, or the other way round.
+    for _ in 0..100 {
+        drop(Raw::connect(&endpoint, &[("Identity", "same")]));
+    }
+    let mut ended = 0;
+    while ended < 100 {
+        let (peer, told) = next(&mut router);
+        ended += usize::from(told == "disconnected");
+        if peer == same {
+            assert_eq!(told, if is_there { "disconnected" } else { "connected" });
+            is_there = !is_there;
+        } else {
+            assert!(is_of_router(&peer), "{peer}");
+        }
+    }
+}

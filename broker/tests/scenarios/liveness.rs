@@ -230,3 +230,98 @@ fn two_intervals_without_being_driven_are_not_late_and_without_workers_nothing_i
         ",
     );
 }
+
+#[test]
+fn a_worker_whose_connection_ends_is_lost_at_once() {
+    check(
+        "
+        notes
+        w1 0.2 READY echo
+        -> note w1 0.2 registered for echo
+        w2 1.0 READY echo
+        -> note w2 1.0 registered for echo
+        -> to w2 1.0 WELCOME 1000ms 3
+        c1 0.2 REQUEST echo a
+        -> to w1 0.2 REQUEST #1 a
+        w2 connection ended
+        -> note w2 gone from echo: ConnectionEnded
+        w1 connection ended
+        -> note w1 gone from echo: ConnectionEnded with 1
+        w3 0.1 READY echo
+        -> note w3 0.1 registered for echo
+        -> to w3 0.1 REQUEST #1 a
+        count workers_connection_ended
+        -> workers_connection_ended 2
+        // Its socket made another connection, and does not know.
+        w1 0.2 FINAL #1 late
+        -> note w1 refused: Unregistered
+        -> to w1 0.2 DISCONNECT
+        w3 0.1 FINAL #1 A
+        -> to c1 0.2 FINAL echo A
+        ",
+    );
+}
+
+#[test]
+fn the_end_of_a_connection_on_which_no_worker_is_registered_changes_nothing() {
+    check(
+        "
+        notes
+        w1 0.2 READY echo
+        -> note w1 0.2 registered for echo
+        c1 1.0 REQUEST r1 echo a
+        -> to w1 0.2 REQUEST #1 a
+        c1 connection ended
+        w1 0.2 DISCONNECT
+        -> note w1 gone from echo: Disconnected with 1
+        w1 connection ended
+        w2 0.2 READY echo
+        -> note w2 0.2 registered for echo
+        -> to w2 0.2 REQUEST #1 a
+        ",
+    );
+}
+
+#[test]
+fn an_unreachable_worker_whose_connection_ends_is_waited_for_no_longer() {
+    check(
+        "
+        notes
+        w1 1.0 READY echo :capacity=2
+        -> note w1 1.0 registered for echo
+        -> to w1 1.0 WELCOME 1000ms 3
+        c1 1.0 REQUEST r1 echo a
+        -> to w1 1.0 REQUEST #1 a
+        c1 1.0 REQUEST r2 echo :once b
+        -> to w1 1.0 REQUEST #2 b
+        w1 unreachable as worker #2
+        w1 connection ended
+        -> note w1 gone from echo: ConnectionEnded with 1
+        w2 1.0 READY echo :capacity=2
+        -> note w2 1.0 registered for echo
+        -> to w2 1.0 WELCOME 1000ms 3
+        -> to w2 1.0 REQUEST #2 b
+        -> to w2 1.0 REQUEST #1 :attempt=2 a
+        +1ms
+        ",
+    );
+}
+
+#[test]
+fn a_stopping_broker_does_not_wait_for_a_worker_whose_connection_ends() {
+    check(
+        "
+        notes
+        w1 0.2 READY echo
+        -> note w1 0.2 registered for echo
+        c1 1.0 REQUEST r1 echo a
+        -> to w1 0.2 REQUEST #1 a
+        stop
+        w1 connection ended
+        -> note w1 gone from echo: ConnectionEnded with 1
+        -> note dropped #1 of c1 for echo: Stopping
+        -> to c1 1.0 ERROR r1 502 its worker was lost, and the broker is shutting down
+        -> stopped
+        ",
+    );
+}

@@ -42,8 +42,11 @@
 //! | `asleep 9000ms` | time passes, and nobody drives the engine |
 //! | `w1 MALFORMED` (`FRAMES_MAX`, `MESSAGE_BYTES_MAX`) | an invalid message |
 //! | `w1 unreachable as worker #1 #2` | something could not be sent, among it these REQUESTs |
+//! | `w1 connection ended` | all that it said came before |
 //! | `c1 unreachable as client 3 #1` | 3 answers could not be sent, among them a PARTIAL of #1 |
 //! | `stop`, `stop now` | shut down |
+//! | `keep back` | from here on nothing is sent that peers are told |
+//! | `send` | what was kept back is, and the rest at once again |
 //! | `count NAME` | shows a counter |
 //! | `tables` | shows how much the engine holds |
 //! | `500 times LINE` | the line so often |
@@ -113,6 +116,7 @@ pub(crate) struct World {
     /// Task ids in the order in which they were seen.
     pub(crate) ids: Vec<ClientAddress>,
     notes: bool,
+    keeps_back: bool,
     /// The JSON that `mmi.broker` answered last; the transcript shows `{…}`.
     pub(crate) report: String,
     transcript: Vec<String>,
@@ -154,6 +158,7 @@ impl World {
             now,
             ids: Vec::new(),
             notes: false,
+            keeps_back: false,
             report: String::new(),
             transcript: Vec::new(),
         }
@@ -187,6 +192,11 @@ impl World {
         match first {
             "set" => self.set(words.next()?, words.next()?)?,
             "notes" => self.notes = true,
+            "keep" if line == "keep back" => self.keeps_back = true,
+            "send" => {
+                self.keeps_back = false;
+                self.engine().sent();
+            }
             "asleep" => self.now += milliseconds(words.next()?)?,
             "count" => {
                 let name = words.next()?;

@@ -282,3 +282,53 @@ fn an_unreachable_worker_is_read_after_nobody_drove_the_engine_for_long() {
         ",
     );
 }
+
+#[test]
+fn what_was_kept_back_when_its_worker_left_was_no_attempt() {
+    check(
+        "
+        set attempts_max 1
+        w1 0.2 READY echo
+        c1 1.0 REQUEST r1 echo a
+        -> to w1 0.2 REQUEST #1 a
+        c1 1.0 REQUEST r2 echo :once b
+        // It answers and leaves, in one go.
+        keep back
+        w1 0.2 FINAL #1 A
+        -> to c1 1.0 FINAL r1 A
+        -> to w1 0.2 REQUEST #2 b
+        w1 0.2 DISCONNECT
+        send
+        w2 1.0 READY echo
+        -> to w2 1.0 WELCOME 1000ms 3
+        -> to w2 1.0 REQUEST #2 b
+        w2 connection ended
+        -> to c1 1.0 ERROR r2 502 its worker was lost
+        ",
+    );
+}
+
+#[test]
+fn what_was_sent_before_was_an_attempt_and_what_is_kept_back_behind_it_was_none() {
+    check(
+        "
+        w1 1.0 READY echo :capacity=3
+        -> to w1 1.0 WELCOME 1000ms 3
+        c1 1.0 REQUEST r1 echo a
+        -> to w1 1.0 REQUEST #1 a
+        keep back
+        c1 1.0 REQUEST r2 echo b
+        -> to w1 1.0 REQUEST #2 b
+        send
+        keep back
+        c1 1.0 REQUEST r3 echo c
+        -> to w1 1.0 REQUEST #3 c
+        w1 connection ended
+        w2 1.0 READY echo :capacity=3
+        -> to w2 1.0 WELCOME 1000ms 3
+        -> to w2 1.0 REQUEST #1 :attempt=2 a
+        -> to w2 1.0 REQUEST #2 :attempt=2 b
+        -> to w2 1.0 REQUEST #3 c
+        ",
+    );
+}

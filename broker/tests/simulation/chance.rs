@@ -77,6 +77,7 @@ impl Life {
                 ])?,
             },
             84 => Event::WorkerUnreachable { worker: self.peer(), requests: self.some_ids() },
+            90 => Event::Disconnected { peer: self.peer() },
             86 => self.said_by_worker(worker::ToBroker::Drain),
             87..90 => {
                 let number = self.rng.choice(&self.named).copied()?;

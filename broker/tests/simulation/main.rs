@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use majordomo_broker::engine::{Action, Engine, Event, Payload, Settings};
+use majordomo_broker::engine::{Action, Engine, Event, Note, Payload, Settings};
 use majordomo_broker::per_service::PerService;
 use majordomo_protocol::{ClientAddress, PeerId, Reason, Version, client, worker};
 
@@ -269,8 +269,8 @@ impl Life {
             if self.trace {
                 eprintln!("    {action:?}");
             }
+            self.model.follow(action.clone());
             unsent = self.send(&action).or(unsent);
-            self.model.follow(action);
         }
         self.model.check(&self.engine);
         if let Some(unsent) = unsent {
@@ -296,6 +296,12 @@ impl Life {
                 message.parts.extend(part_of.clone());
                 (caller.peer.clone(), false)
             }
+            Action::Note(Note::WorkerGone { worker, .. }) => {
+                if let Some(message) = self.on_their_way.get_mut(worker) {
+                    message.requests.clear();
+                }
+                return None;
+            }
             _ => return None,
         };
         let (is_sent, is_lost) = (self.rng.u8(..4) == 0, self.rng.u8(..50) == 0);
@@ -303,6 +309,11 @@ impl Life {
             return None;
         }
         let OnTheirWay { requests, answers, parts } = self.on_their_way.remove(&peer)?;
+        // What is for a worker that went later in the same event is not sent.
+        if self.engine.is_reachable(&peer) {
+            self.engine.sent_to(&peer);
+            self.model.sent_to(&peer);
+        }
         is_lost.then_some(match is_worker {
             true => Event::WorkerUnreachable { worker: peer, requests },
             false => Event::ClientUnreachable { client: peer, answers, parts },

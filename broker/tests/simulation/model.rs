@@ -35,8 +35,6 @@ pub(crate) struct Model {
     stopped: bool,
     /// Counts everything that happens, to say what was before what.
     clock: u64,
-    /// Counts events alone.
-    event: u64,
     workers: BTreeMap<PeerId, Worker>,
     /// Requests that wait or run.
     requests: BTreeMap<Number, Request>,
@@ -92,8 +90,8 @@ struct Task {
     number: Number,
     /// Where it ended for its client: whose it was, and how.
     ended: Option<(PeerId, Outcome)>,
-    /// What the clock of events said when it was handed out.
-    event: u64,
+    /// Whether it was sent to its worker, as far as anybody knows.
+    sent: bool,
 }
 
 struct Request {
@@ -220,7 +218,6 @@ impl Model {
             stop_at: None,
             stopped: false,
             clock: 0,
-            event: 0,
             workers: BTreeMap::new(),
             requests: BTreeMap::new(),
             answers: Answers::default(),

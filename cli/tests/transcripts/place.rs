@@ -90,9 +90,11 @@ impl Place {
 
     /// Starts `majordomo work` and waits until its places are registered.
     pub(crate) fn work(&self, places: u64, arguments: &[&str]) -> Work {
-        let before = self.report().workers.len() as u64;
+        // Not those that are there: one that was killed is missed a moment later.
+        let registered = |report: &BrokerReport| report.counters["workers_registered"];
+        let before = registered(&self.report());
         let work = self.start(&[&["work"], arguments].concat());
-        self.until(|report| report.workers.len() as u64 == before + places);
+        self.until(|report| registered(report) == before + places);
         work
     }
 

@@ -220,8 +220,9 @@ fn cancel_reaches_a_handler_that_waits_and_frees_the_place_when_it_gives_up() {
     let mut router = Router::new();
     let (begun, begins) = unbounded();
     let wait = move |request: Request| -> Result<Body, HandlerError> {
-        begun.send(())?;
+        // It is cancelled as soon as it has said that it began.
         assert!(!request.is_cancelled());
+        begun.send(())?;
         if request.cancellation().wait_timeout(PATIENCE) && request.is_cancelled() {
             return Err("given up".into());
         }

@@ -11,6 +11,18 @@ use crate::must;
 use crate::words::Word;
 
 impl Ledger {
+    /// All that workers were told so far is sent.
+    pub fn sent(&mut self) {
+        self.workers.values_mut().for_each(|worker| worker.unsent.clear());
+    }
+
+    /// All that this worker was told so far is sent.
+    pub fn sent_to(&mut self, peer: &PeerId) {
+        if let Some(worker) = self.workers.get_mut(peer) {
+            worker.unsent.clear();
+        }
+    }
+
     /// A worker never got a task.
     pub(super) fn not_handed_out(&mut self, worker: &PeerId, task: &ClientAddress) {
         if let Some(ask) = self.tasks.get(task).and_then(|key| self.asks.get_mut(key))
@@ -105,7 +117,7 @@ impl Ledger {
         must!(reachable, "who is unreachable is told nothing", "{peer} gets {command:?}");
         match command {
             worker::FromBroker::Request { client, task, body } => {
-                worker.new.push(client.clone());
+                worker.unsent.push(client.clone());
                 self.dispatched(peer, client, task.timeout, task.attempt, body);
             }
             worker::FromBroker::Welcome(agreement) => {
@@ -259,11 +271,14 @@ impl Ledger {
             let silent = since + worker.silence <= now;
             must!(silent, "who is heard is not silent", "{peer} was heard {:?} ago", now - since);
         }
+        if reason == Gone::ConnectionEnded {
+            let ended = self.ended.as_ref() == Some(peer);
+            must!(ended, "whose connection is there stays", "{peer}");
+        }
         if reason == Gone::Unreachable {
             must!(worker.unreachable.is_some(), "who is reachable stays", "{peer}");
         }
-        for task in &worker.new {
-            // It went in the same moment, before anything was sent.
+        for task in &worker.unsent {
             self.not_handed_out(peer, task);
         }
         for (position, task) in worker.tasks.iter().enumerate() {

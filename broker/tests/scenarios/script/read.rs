@@ -99,6 +99,7 @@ impl World {
             "MALFORMED" => Fault::Malformed,
             "FRAMES_MAX" => Fault::FramesMax,
             "MESSAGE_BYTES_MAX" => Fault::MessageBytesMax,
+            "connection ended" => return Some(Event::Disconnected { peer }),
             _ => return self.unreachable(what, peer),
         };
         Some(Event::Invalid { peer, fault })

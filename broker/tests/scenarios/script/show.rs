@@ -35,6 +35,9 @@ impl World {
             };
             self.transcript.push(format!("-> {text}{at}"));
         }
+        if !self.keeps_back {
+            self.engine().sent();
+        }
     }
 
     fn text_for_client(&mut self, command: client::FromBroker<Text>) -> String {

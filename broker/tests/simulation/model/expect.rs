@@ -76,10 +76,10 @@ impl Model {
                     }
                 }
             }
-            Event::Connected { .. }
-            | Event::Disconnected { .. }
-            | Event::Rights(_)
-            | Event::Unauthenticated { .. } => unreachable!("not in histories"),
+            Event::Disconnected { peer } => self.expect_gone(peer, Gone::ConnectionEnded),
+            Event::Connected { .. } | Event::Rights(_) | Event::Unauthenticated { .. } => {
+                unreachable!("not in histories")
+            }
             Event::Stop => self.stop(now + self.settings.shutdown),
             Event::StopNow => {
                 self.stop(now);
@@ -90,7 +90,6 @@ impl Model {
 
     fn advance(&mut self, now: Instant) {
         self.clock += 1;
-        self.event += 1;
         let interval = self.settings.heartbeat_interval;
         self.may_be_late = now - self.now > 2 * interval && !self.workers.is_empty();
         // The engine may have asked for an earlier time than this.
@@ -415,7 +414,8 @@ impl Model {
             return;
         };
         worker.unreachable.get_or_insert(self.now);
-        let unsent = worker.tasks.extract_if(.., |task| requests.contains(&task.id));
+        let is_unsent = |task: &mut Task| !task.sent || requests.contains(&task.id);
+        let unsent = worker.tasks.extract_if(.., is_unsent);
         for task in unsent.collect::<Vec<_>>() {
             self.give_back(&task, Lost::Unsent);
         }

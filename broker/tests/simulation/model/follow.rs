@@ -128,8 +128,14 @@ impl Model {
         }
         let worker = self.workers.get_mut(peer).expect("registered");
         worker.used = self.clock;
-        let event = self.event;
-        worker.tasks.push(Task { id: client, number, ended: None, event });
+        worker.tasks.push(Task { id: client, number, ended: None, sent: false });
+    }
+
+    /// All that this worker was told so far has been sent.
+    pub(crate) fn sent_to(&mut self, peer: &PeerId) {
+        if let Some(worker) = self.workers.get_mut(peer) {
+            worker.tasks.iter_mut().for_each(|task| task.sent = true);
+        }
     }
 
     /// Checks that no other waiting request should have been dispatched before.
@@ -218,7 +224,7 @@ impl Model {
             _ => assert_eq!(self.expected.gone.take(), Some((peer.clone(), reason))),
         }
         assert_eq!(*service, worker.service);
-        if matches!(reason, Gone::Disconnected | Gone::Unreachable) {
+        if matches!(reason, Gone::Disconnected | Gone::ConnectionEnded | Gone::Unreachable) {
             self.parted.insert(peer);
         } else {
             self.expected.disconnect.push((peer, worker.version));
@@ -228,7 +234,7 @@ impl Model {
         for (position, task) in worker.tasks.into_iter().enumerate() {
             let lost = match (version, position) {
                 // Its worker went before it could be sent.
-                _ if task.event == self.event => Lost::Unsent,
+                _ if !task.sent => Lost::Unsent,
                 (Version::V1_0, _) | (_, 0) => Lost::Begun,
                 _ => Lost::Waiting,
             };
