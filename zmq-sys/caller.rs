@@ -11,9 +11,10 @@
 //!
 //! 19783 (an int, to be read): runs I/O once. It moves what can be moved between peers and
 //! the sockets of the context, and waits for the first of it for at most as many
-//! milliseconds as the int says when it is asked, without end if that is -1. It then says 1
-//! if a descriptor of the above ended the wait, and 0 otherwise. Nothing moves while nobody
-//! asks, so nobody may call what blocks.
+//! milliseconds as the int says when it is asked, without end if that is -1. It then says
+//! what was found: 1 for a descriptor of the above, 2 for anything at all, 0 if nothing was
+//! there up to the end of the wait. Nothing moves while nobody asks, so nobody may call
+//! what blocks.
 //!
 //! 19784 (an int, to be read): a descriptor that is readable when there is I/O to run, but
 //! for what time brings. It is so until something is sent or run, and must be asked for
@@ -93,7 +94,7 @@ pub const IO_THREAD_H: Patch = Patch {
 
     //  Instead of the thread, for the owner of the sockets with these mailboxes.
     void serve (mailbox_t *socket_, fd_t watched_);
-    bool run_once (int timeout_);
+    int run_once (int timeout_);
     fd_t get_fd ();
     void release (mailbox_t *socket_);
 
@@ -163,7 +164,7 @@ void zmq::io_thread_t::serve (mailbox_t *socket_, fd_t watched_)
         watch (socket_, watched_, &_told);
 }
 
-bool zmq::io_thread_t::run_once (int timeout_)
+int zmq::io_thread_t::run_once (int timeout_)
 {
 #if defined ZMQ_IOTHREAD_POLLER_USE_EPOLL
     _mailbox.read_by (&_runner);
@@ -172,12 +173,14 @@ bool zmq::io_thread_t::run_once (int timeout_)
     while (_mailbox.has_commands ())
         in_event ();
     _told.told = false;
-    _poller->run_once (_runner.has_sent ? 0 : timeout_);
-    return _told.told;
+    const bool has_sent = _runner.has_sent;
+    int events = 0;
+    _poller->run_once (has_sent ? 0 : timeout_, &events);
+    return (_told.told ? 1 : 0) | (has_sent || events > 0 ? 2 : 0);
 #else
     LIBZMQ_UNUSED (timeout_);
     zmq_assert (false);
-    return false;
+    return 0;
 #endif
 }
 
@@ -236,8 +239,9 @@ pub const POLLER_H: Patch = Patch {
         new: "
     static int max_fds ();
 
-    //  A round of the loop, which waits no longer than that. False when the loop ends.
-    bool run_once (int timeout_);
+    //  A round of the loop, which waits no longer than that, and how many events it had.
+    //  False when the loop ends.
+    bool run_once (int timeout_, int *events_);
 
     fd_t get_fd () const { return _epoll_fd; }
 ",

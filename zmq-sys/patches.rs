@@ -403,11 +403,12 @@ void zmq::epoll_t::loop ()
             new: "
 void zmq::epoll_t::loop ()
 {
-    while (run_once (-1)) {
+    int events;
+    while (run_once (-1, &events)) {
     }
 }
 
-bool zmq::epoll_t::run_once (int timeout_)
+bool zmq::epoll_t::run_once (int timeout_, int *events_)
 {
     epoll_event ev_buf[max_io_events];
 
@@ -450,6 +451,7 @@ bool zmq::epoll_t::run_once (int timeout_)
             errno_assert (errno == EINTR);
             return true;
         }
+        *events_ = n;
 ",
         },
         Edit {

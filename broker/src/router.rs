@@ -3,10 +3,12 @@
 use std::ffi::c_uint;
 use std::hash::BuildHasher;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use majordomo_io::Found;
 use majordomo_protocol::{Frames, PeerId};
 
 use crate::config::Config;
@@ -166,9 +168,7 @@ impl Router {
 
     /// Whether there is something to read. Asks the system.
     pub(crate) fn look(&mut self) -> Result<bool, zmq::Error> {
-        if self.runs_io {
-            majordomo_io::run(&mut self.socket, Some(Duration::ZERO))?;
-        }
+        self.run_io(Some(Duration::ZERO))?;
         self.look_at_hand()
     }
 
@@ -189,21 +189,29 @@ impl Router {
         Ok(self.drained || !self.look_at_hand()?)
     }
 
-    /// From now on bytes are moved by [`Router::run_io`] alone, if the context has no
-    /// threads for that. Whether it is so. The descriptors must be open as long as this.
-    pub(crate) fn take_io(&mut self, others: &[BorrowedFd<'_>]) -> Result<bool, zmq::Error> {
-        let news = self.authenticator.as_ref().map(|asked| asked.wake().as_fd());
-        for fd in others.iter().copied().chain(news) {
-            self.runs_io = majordomo_io::watch(&mut self.socket, fd)?;
+    /// From now on [`Router::run_io`] alone moves bytes, if the context has no threads for
+    /// that. The descriptors must be open as long as this.
+    pub(crate) fn take_io<'a>(
+        &mut self,
+        others: impl Iterator<Item = &'a UnixStream>,
+    ) -> Result<(), zmq::Error> {
+        for stream in others {
+            self.runs_io = majordomo_io::watch(&mut self.socket, stream.as_fd())?;
         }
-        Ok(self.runs_io)
+        if let Some(asked) = &self.authenticator {
+            self.runs_io = majordomo_io::watch(&mut self.socket, asked.wake().as_fd())?;
+        }
+        Ok(())
     }
 
-    /// Moves bytes between peers and this socket, if that is for the caller, and waits for
-    /// the first as long as that. Whether one of the other descriptors is readable.
-    pub(crate) fn run_io(&mut self, wait: Option<Duration>) -> Result<bool, zmq::Error> {
+    /// Moves bytes between peers and this socket, and waits for the first as long as that.
+    /// `None`, without waiting, if libzmq's threads do it.
+    pub(crate) fn run_io(&mut self, wait: Option<Duration>) -> Result<Option<Found>, zmq::Error> {
+        if !self.runs_io {
+            return Ok(None);
+        }
         self.drained = false;
-        majordomo_io::run(&mut self.socket, wait)
+        majordomo_io::run(&mut self.socket, wait).map(Some)
     }
 
     /// What becomes readable when a message comes, and when the authenticator has news.

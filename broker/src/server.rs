@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use majordomo_io::Found;
 use majordomo_protocol::{
     Body, ClientAddress, DecodeError, Endpoint, Inexpressible, Message, PeerId, Version, client,
     worker,
@@ -21,6 +22,7 @@ use crate::config::Config;
 use crate::ebb::Ebb;
 use crate::engine::{Action, Caller, Engine, Event, Fault, Identity, Note, Settings};
 use crate::frame::Frame;
+use crate::heard::Heard;
 use crate::hearing::event;
 use crate::ipc_file::{self, IpcFile};
 use crate::journal::Journal;
@@ -55,13 +57,8 @@ pub struct Server {
     hangups: Option<UnixStream>,
     drain_max: usize,
     spin: Duration,
-    heartbeat_interval: Duration,
-    /// Whether this thread moves bytes itself.
-    runs_io: bool,
+    heard: Heard,
     progress: Progress,
-    /// The latest moment at which nothing was left to read. What was refused later may be
-    /// by a peer of which something is unread.
-    caught_up_at: Instant,
 }
 
 /// Why a broker could not start, or had to end.
@@ -167,10 +164,8 @@ impl Server {
             hangups: None,
             drain_max: config.drain_max(),
             spin: config.spin(),
-            heartbeat_interval: config.heartbeat_interval(),
-            runs_io: false,
+            heard: Heard::new(config.heartbeat_interval(), now),
             progress: Progress::Serving,
-            caught_up_at: now,
         })
     }
 
@@ -209,39 +204,20 @@ impl Server {
     ///
     /// [`ServerError::Socket`] when libzmq fails for good.
     pub fn run(mut self) -> Result<Counters, ServerError> {
-        // One message after the next is read without asking the operating system;
-        // only when none is left is it asked to wait for more.
         let mut caught_up = true;
-        let others = [Some(self.stop_requests.as_fd()), self.hangups.as_ref().map(AsFd::as_fd)];
-        let others: Vec<_> = others.into_iter().flatten().collect();
-        self.runs_io = self.router.take_io(&others)?;
+        let others = [Some(&self.stop_requests), self.hangups.as_ref()];
+        self.router.take_io(others.into_iter().flatten())?;
         // Nobody is served before it is known who may do what.
         self.read_news(now())?;
         loop {
-            let told = if caught_up {
-                self.wait()?
-            } else {
-                if self.runs_io {
-                    self.router.run_io(Some(Duration::ZERO))?;
-                }
-                true
-            };
+            let found = self.wait(caught_up)?;
             let now = now();
-            if told {
+            if found.told {
                 self.read_stop_requests(now)?;
                 self.read_news(now)?;
             }
             caught_up = self.read(now)?;
-            if caught_up {
-                self.caught_up_at = now;
-            }
-            // The socket reads from its peers in turn. So when it has been read for
-            // an interval, all that had come before that has been read, even if it
-            // never ran empty.
-            let heard_until = match now.checked_sub(self.heartbeat_interval) {
-                Some(surely) => self.caught_up_at.max(surely),
-                None => self.caught_up_at,
-            };
+            let heard_until = self.heard.until(now, caught_up && found.nothing);
             self.engine.handle_timeout(now, heard_until);
             self.journal.handle_timeout(now);
             self.act(now)?;
@@ -254,20 +230,28 @@ impl Server {
         }
     }
 
-    /// Waits for a message, a stop request or a deadline. Whether there may be stop requests
-    /// or news of the authenticator.
-    ///
-    /// Not with libzmq's own poll, which asks the system several times.
-    fn wait(&mut self) -> Result<bool, ServerError> {
-        if self.spin()? || !self.router.is_quiet()? {
-            return Ok(true);
-        }
+    /// Waits for a message, a stop request or a deadline, if all has been read. Says `told`
+    /// if there may be stop requests or news of the authenticator.
+    fn wait(&mut self, caught_up: bool) -> Result<Found, ServerError> {
+        let is_quiet = caught_up && !self.spin()? && self.router.is_quiet()?;
         let deadline =
             [self.engine.poll_timeout(), self.journal.poll_timeout(), self.ebb.poll_timeout()];
-        let left = deadline.into_iter().flatten().min().map(left_until);
-        if self.runs_io {
-            return Ok(self.router.run_io(left)?);
+        let left = match deadline.into_iter().flatten().min() {
+            _ if !is_quiet => Some(Duration::ZERO),
+            deadline => deadline.map(left_until),
+        };
+        match self.router.run_io(left)? {
+            Some(found) => Ok(found),
+            // What libzmq's threads have at hand is all there is.
+            None => Ok(Found { told: !is_quiet || self.poll(left)?, nothing: true }),
         }
+    }
+
+    /// Waits while libzmq's threads move bytes. Whether there may be stop requests or news
+    /// of the authenticator.
+    ///
+    /// Not with libzmq's own poll, which asks the system several times.
+    fn poll(&mut self, left: Option<Duration>) -> Result<bool, ServerError> {
         // What is too long for the system to count never ends.
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         let (router, news) = self.router.fds()?;

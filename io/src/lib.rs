@@ -61,8 +61,7 @@ pub fn watch(socket: &mut zmq::Socket, fd: BorrowedFd<'_>) -> zmq::Result<bool> 
 
 /// Moves what can be moved between peers and all sockets of the context of this one, which
 /// is [served](serve), and waits for the first of it; at most for so long, rounded up to
-/// milliseconds, and without end if that is `None`. Whether a descriptor that is
-/// [watched](watch) ended the wait.
+/// milliseconds, and without end if that is `None`.
 ///
 /// What was sent leaves at the beginning. Afterwards any of the sockets may have something,
 /// and until all of them have been looked at (for a message or an event) there may be no
@@ -74,11 +73,22 @@ pub fn watch(socket: &mut zmq::Socket, fd: BorrowedFd<'_>) -> zmq::Result<bool> 
 /// # Errors
 ///
 /// EINVAL where there is no I/O to run.
-pub fn run(socket: &mut zmq::Socket, wait: Option<Duration>) -> zmq::Result<bool> {
+pub fn run(socket: &mut zmq::Socket, wait: Option<Duration>) -> zmq::Result<Found> {
     // No sooner than it is told.
     let wait_ms = wait
         .map_or(-1, |wait| c_int::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX));
-    Ok(ask(socket, RUN, wait_ms)? != 0)
+    let found = ask(socket, RUN, wait_ms)?;
+    Ok(Found { told: found & 1 != 0, nothing: found == 0 })
+}
+
+/// What a [`run`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// A descriptor that is [watched](watch) is readable.
+    pub told: bool,
+    /// Nothing at all up to the end of the wait. Otherwise there may be more: what has come
+    /// is moved a piece of each connection at a time, and of so many connections.
+    pub nothing: bool,
 }
 
 /// What is readable when there is I/O to [run], for somebody who waits for it without the

@@ -33,9 +33,9 @@ fn dealer(context: &zmq::Context, endpoint: &str) -> zmq::Socket {
 fn next(socket: &mut zmq::Socket) -> Vec<Vec<u8>> {
     for _ in 0..1_000 {
         match socket.recv_multipart(zmq::DONTWAIT) {
-            Err(zmq::Error::EAGAIN) => run(socket, Some(LIMIT)).unwrap(),
+            Err(zmq::Error::EAGAIN) => _ = run(socket, Some(LIMIT)).unwrap(),
             message => return message.unwrap(),
-        };
+        }
     }
     panic!("it was run a thousand times, and nothing has come");
 }
@@ -110,13 +110,24 @@ fn a_descriptor_that_is_watched_ends_the_wait() {
     // Open for longer than the socket.
     let (mut router, endpoint) = listening(zmq::ROUTER);
     assert!(watch(&mut router, std::os::fd::AsFd::as_fd(&ear)).unwrap());
-    assert_eq!(run(&mut router, Some(Duration::ZERO)), Ok(false));
+    let run_until_idle = |router: &mut zmq::Socket| {
+        loop {
+            let found = run(router, Some(Duration::ZERO)).unwrap();
+            assert!(!found.told);
+            if found.nothing {
+                break;
+            }
+            router.get_events().unwrap();
+        }
+    };
+    run_until_idle(&mut router);
     bell.write_all(b"x").unwrap();
     // As long as it is readable.
     for _ in 0..3 {
-        assert_eq!(run(&mut router, None), Ok(true));
+        assert_eq!(run(&mut router, None), Ok(Found { told: true, nothing: false }));
     }
     ear.read_exact(&mut [0]).unwrap();
+    run_until_idle(&mut router);
     let context = zmq::Context::new();
     let dealer = dealer(&context, &endpoint);
     dealer.send("hello", 0).unwrap();
@@ -298,4 +309,38 @@ fn sockets_come_and_go_while_others_are_served() {
         peer.send("outside", 0).unwrap();
         while next(&mut router)[1] != b"outside" {}
     }
+}
+
+/// More than libzmq looks at in a round.
+#[test]
+fn when_nothing_is_found_all_has_been_read() {
+    let (mut router, endpoint) = listening(zmq::ROUTER);
+    let context = zmq::Context::new();
+    let dealers: Vec<_> = (0..400).map(|_| dealer(&context, &endpoint)).collect();
+    for dealer in &dealers {
+        dealer.send("hello", 0).unwrap();
+        dealer.set_linger(30_000).unwrap();
+    }
+    for _ in &dealers {
+        assert_eq!(next(&mut router)[1], b"hello");
+    }
+    for dealer in &dealers {
+        dealer.send("last words", 0).unwrap();
+    }
+    let count = dealers.len();
+    // Now all has been sent; nothing of it has been read.
+    drop(dealers);
+    drop(context);
+    let mut read = 0;
+    loop {
+        let found = run(&mut router, Some(Duration::ZERO)).unwrap();
+        while let Ok(message) = router.recv_multipart(zmq::DONTWAIT) {
+            assert_eq!(message[1], b"last words");
+            read += 1;
+        }
+        if found.nothing {
+            break;
+        }
+    }
+    assert_eq!(read, count);
 }
