@@ -1,7 +1,7 @@
 //! What is to be sent to peers: what one round of the loop has for a peer leaves
 //! together. In MDP/1.0 that is one message, and what fills it leaves at once; in the
-//! older versions it is one message after the other, of which libzmq's thread then finds
-//! several at a time.
+//! older versions it is one message after the other, of which libzmq then finds several at
+//! a time.
 
 use foldhash::HashMap;
 use majordomo_protocol::{Batch, Body, ClientAddress, Inexpressible, PeerId, client, worker};
