@@ -124,6 +124,10 @@ pub const NATS: &str = "NATS";
 pub const GEARMAND: &str = "gearmand";
 /// Our broker, which looks for messages a while before it sleeps.
 pub const SPINNING: &str = "majordomo, spin 100 us";
+/// Our broker, with a thread of libzmq that moves bytes.
+pub const THREADED: &str = "majordomo, 1 I/O thread";
+/// The same, with MDP/1.0.
+pub const THREADED_V10: &str = "majordomo, 1 I/O thread, MDP/1.0";
 /// Another build of ours.
 pub const PREVIOUS: &str = "majordomo, previous";
 /// Another build of ours, with MDP/1.0.
@@ -137,6 +141,7 @@ const fn shape(name: &'static str, clients: usize, in_flight: usize, workers: us
 pub fn rows(args: &Args) -> Vec<Row> {
     let mut rows = vec![];
     let ours = || Broker::Majordomo(vec![]);
+    let threaded = || Broker::Majordomo(vec!["--io-threads=1".to_owned()]);
     let mut add = |sizes: Shape, subject, broker, speech| {
         rows.push(Row { shape: sizes.name, subject, broker, speech, sizes });
     };
@@ -150,6 +155,7 @@ pub fn rows(args: &Args) -> Vec<Row> {
         }
         let spin = Broker::Majordomo(vec!["--spin-us=100".to_owned()]);
         add(sizes, SPINNING, spin, Speech::V02);
+        add(sizes, THREADED, threaded(), Speech::V02);
         add(sizes, BARE, Broker::Bare(1), Speech::V02);
         if sizes.name == ONE {
             add(sizes, MAJORDOMO_V10, ours(), Speech::V10);
@@ -175,6 +181,7 @@ pub fn rows(args: &Args) -> Vec<Row> {
         if let Some(previous) = previous() {
             add(sizes, PREVIOUS_V10, previous, Speech::V10);
         }
+        add(sizes, THREADED_V10, threaded(), Speech::V10);
         add(sizes, BARE, Broker::BareV1, Speech::V10);
         add(sizes, SDK, ours(), Speech::Submit);
         if sizes.in_flight == 64 {
@@ -191,6 +198,7 @@ pub fn rows(args: &Args) -> Vec<Row> {
     for (name, body_bytes) in [(BODY_64_KIB, 64 << 10), (BODY_1_MIB, 1 << 20)] {
         let sizes = Shape { body_bytes, ..shape(name, 1, 4, 4) };
         add(sizes, MAJORDOMO, ours(), Speech::V02);
+        add(sizes, THREADED, threaded(), Speech::V02);
         add(sizes, BARE, Broker::Bare(1), Speech::V02);
     }
     for (name, workers) in [(CROWD_10, 10), (CROWD_1000, 1_000), (CROWD_10000, 10_000)] {
