@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use foldhash::HashMap;
+use majordomo_io::wake::Ear;
 use majordomo_protocol::{Endpoint, ServiceName};
 
 use crate::connection::Connection;
@@ -31,7 +32,6 @@ use crate::pool::Job;
 use crate::settings::Settings;
 use crate::stop::{Asked, StopReason};
 use crate::task::{Lane, Outbox};
-use crate::wake::WakeUp;
 use crate::wire::Wire;
 
 /// Sockets in one ZeroMQ context. libzmq allows 1023, those included that are still
@@ -81,7 +81,7 @@ pub(crate) struct Io {
     settings: Settings,
     outbox: Arc<Outbox>,
     ready: Receiver<usize>,
-    wake_up: WakeUp,
+    ear: Ear,
     /// When which connection is due; each stands here at most once.
     timers: BTreeSet<(Instant, usize)>,
     /// Connections that have gathered something to send.
@@ -101,7 +101,7 @@ impl Io {
         routes: Vec<Route>,
         outbox: Arc<Outbox>,
         ready: Receiver<usize>,
-        wake_up: WakeUp,
+        ear: Ear,
     ) -> Self {
         let start = now();
         let version = settings.version;
@@ -160,7 +160,7 @@ impl Io {
             settings,
             outbox,
             ready,
-            wake_up,
+            ear,
             timers,
             gathering: Vec::new(),
             obeyed: Asked::Run,
@@ -273,7 +273,7 @@ impl Io {
         }
         let mut indices = Vec::with_capacity(self.connections.len());
         let mut items = Vec::with_capacity(self.connections.len() + 1);
-        items.push(zmq::PollItem::from_fd(self.wake_up.fd(), zmq::POLLIN));
+        items.push(zmq::PollItem::from_fd(self.ear.fd(), zmq::POLLIN));
         for (index, connection) in self.connections.iter().enumerate() {
             for item in connection.wire.poll_items() {
                 indices.push(index);
@@ -290,7 +290,7 @@ impl Io {
             Err(error) => return Err(Error::Poll(error)),
         }
         if items[0].is_readable() {
-            self.wake_up.clear();
+            self.ear.clear();
         }
         let told = indices.into_iter().zip(&items[1..]).filter(|(_, item)| item.is_readable());
         let told: Vec<_> = told.map(|(index, _)| index).collect();

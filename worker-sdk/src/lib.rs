@@ -151,7 +151,6 @@ mod stop;
 mod task;
 #[cfg(any(feature = "json", feature = "msgpack"))]
 mod typed;
-mod wake;
 mod wire;
 mod worker;
 

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 
+use majordomo_io::retry;
 use majordomo_protocol::worker::ToBroker;
 use majordomo_protocol::{
     Batch, Body, ClientAddress, Endpoint, HandshakeFailure, Inexpressible, Security, Version,
@@ -338,16 +339,6 @@ fn send(socket: &zmq::Socket, frames: &mut Vec<Vec<u8>>) -> zmq::Result<bool> {
         socket.send(frame, zmq::DONTWAIT | more(position))?;
     }
     Ok(true)
-}
-
-/// Calls again what a signal has interrupted.
-fn retry<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
-    loop {
-        match call() {
-            Err(zmq::Error::EINTR) => {}
-            result => return result,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::Level;
+use majordomo_io::wake;
 use majordomo_protocol::worker::FromBroker;
 use majordomo_protocol::{Body, ClientAddress, Endpoint, Reason, ServiceName, Task, Version};
 
@@ -21,7 +22,6 @@ use crate::request::{Finished, Request, Responder};
 use crate::settings::Settings;
 use crate::stop::Control;
 use crate::task::{self, Outbox, Part};
-use crate::wake;
 
 const CAPACITY: usize = 100;
 
@@ -54,12 +54,12 @@ impl Bench {
         let context = zmq::Context::new();
         let peer = context.socket(zmq::ROUTER).expect("a socket");
         peer.bind("inproc://bench").expect("a free name");
-        let (waker, wake_up) = wake::pair().expect("a pair of sockets");
+        let (bell, ear) = wake::pair().expect("a pair of sockets");
         let settings = Settings { version, context: Some(context), ..Settings::default() };
         let (ready, ready_receiver) = bounded(64);
         let outbox = Outbox {
             ready,
-            control: Arc::new(Control::new(waker)),
+            control: Arc::new(Control::new(bell)),
             counters: Counters::default(),
             version: settings.version,
             reply_bytes_max: settings.reply_bytes_max,
@@ -75,7 +75,7 @@ impl Bench {
             target: target(give),
         };
         let brokers = vec![Endpoint::to_connect("inproc://bench").expect("an endpoint")];
-        let io = Io::new(settings, brokers, vec![route], Arc::new(outbox), ready_receiver, wake_up);
+        let io = Io::new(settings, brokers, vec![route], Arc::new(outbox), ready_receiver, ear);
         let mut bench = Bench { io, jobs, peer, time: super::now() };
         bench.come_back();
         bench
