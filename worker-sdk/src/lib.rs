@@ -134,6 +134,7 @@
 
 mod cancellation;
 mod connection;
+mod context;
 mod counters;
 pub mod dialog;
 mod error;

@@ -348,7 +348,7 @@ impl Worker {
             };
             routes.push(Route { name, concurrency, connections, time_limit, metadata, target });
         }
-        let io = Io::new(self.settings, self.brokers, routes, outbox, ready_receiver, self.ear);
+        let io = Io::new(self.settings, self.brokers, routes, outbox, ready_receiver, self.ear)?;
         let io = Builder::new().name("majordomo-io".to_owned()).spawn(move || io.run());
         let worker = RunningWorker {
             control: self.control,
