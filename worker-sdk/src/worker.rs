@@ -193,7 +193,8 @@ impl WorkerBuilder {
     /// The ZeroMQ context to open sockets in. Needed to reach a broker of the same
     /// process by `inproc`. Default: contexts of the worker's own.
     ///
-    /// A context has room for 1023 sockets.
+    /// A context has room for 1023 sockets. In one that is given here libzmq's threads
+    /// move bytes, in one of its own the [worker's](crate#threads).
     pub fn context(mut self, context: zmq::Context) -> Self {
         self.settings.context = Some(context);
         self
@@ -303,7 +304,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] when the system refuses a thread; nothing is left running.
+    /// [`Error::System`] when the system refuses a thread or a socket; nothing is left
+    /// running.
     pub fn start(self) -> Result<RunningWorker, Error> {
         Ok(self.start_threads()?.0)
     }
