@@ -54,25 +54,3 @@ pub(crate) fn own(
     let is_run = majordomo_io::watch(&mut runner, ear.as_fd())?;
     Ok((vec![Context { context, is_run }], is_run.then_some(runner)))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Where libzmq polls by epoll, or else it does without.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn io_is_run_here_if_one_context_is_enough() {
-        let (_bell, ear) = majordomo_io::wake::pair().unwrap();
-        for (connections, expected) in [
-            (1, (1, true)),
-            (CONNECTIONS_PER_CONTEXT, (1, true)),
-            (CONNECTIONS_PER_CONTEXT + 1, (2, false)),
-            (2 * CONNECTIONS_PER_CONTEXT + 1, (3, false)),
-        ] {
-            let (contexts, runner) = own(connections, &ear).unwrap();
-            assert_eq!((contexts.len(), runner.is_some()), expected, "{connections}");
-            assert!(contexts.iter().all(|context| context.is_run == expected.1));
-        }
-    }
-}
