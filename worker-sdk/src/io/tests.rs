@@ -341,7 +341,7 @@ fn connections_are_served_whether_one_context_is_enough_or_not() {
             io.connections[index].dialog.handle_timeout(time);
             io.perform(index, time);
             let mut next = || {
-                for _ in 0..10_000 {
+                for _ in 0..3_000 {
                     for (due, readable, _) in io.poll(Some(Duration::from_millis(10))).unwrap() {
                         assert!(due == index && readable);
                         io.read(index, time);
