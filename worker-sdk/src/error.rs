@@ -34,7 +34,7 @@ pub enum Error {
          docs/guide.md)"
     )]
     CurveMissing,
-    /// The system refused a thread or a pair of sockets. Nothing is left running.
+    /// The system refused a thread or a socket. Nothing is left running.
     /// Raise the process's limits, or ask for fewer places.
     #[error("the system refused {what}")]
     System {

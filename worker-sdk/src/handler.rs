@@ -243,8 +243,8 @@ impl Service {
     /// requests and sending the answers: for handlers of microseconds that never
     /// block, which then cost no change of threads.
     ///
-    /// Everything else of this worker waits meanwhile: heartbeats, other services,
-    /// cancellation, [`StopHandle`](crate::StopHandle). A handler that takes longer
+    /// Everything else of this worker waits meanwhile: heartbeats, other services, answers
+    /// of the requests before, cancellation, [`StopHandle`](crate::StopHandle). A handler that takes longer
     /// than heartbeat interval times liveness loses its broker. Parts of a reply are
     /// kept until the handler returns, and sent then. [`Service::concurrency`] says
     /// how many requests a broker may have on their way here.

@@ -3,11 +3,14 @@
 //! One loop for all connections: wait, read what came, take the results that
 //! handlers handed over, do what is due, send what has gathered. It decides nothing:
 //! every event goes to a connection's [`Dialog`], and what comes out is carried out.
-//! It never blocks but in the poll and runs no handler but inline ones, so that
+//! It never blocks but in the wait and runs no handler but inline ones, so that
 //! heartbeats leave in time whatever the others do.
 //!
+//! The wait is libzmq's I/O itself where that is for this thread (see
+//! [`context`](crate::context)): what is sent leaves there, once in each turn.
+//!
 //! Work for one message does not grow with the number of connections, except in the
-//! poll itself: due connections come from an ordered set, results say where they
+//! wait itself: due connections come from an ordered set, results say where they
 //! belong.
 
 #[cfg(test)]
@@ -21,9 +24,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use foldhash::HashMap;
+use majordomo_io::wake::Ear;
 use majordomo_protocol::{Endpoint, ServiceName};
 
 use crate::connection::Connection;
+use crate::context::{self, Context};
 use crate::dialog::{Dialog, Event, Registration};
 use crate::error::Error;
 use crate::handler::Handler;
@@ -31,12 +36,7 @@ use crate::pool::Job;
 use crate::settings::Settings;
 use crate::stop::{Asked, StopReason};
 use crate::task::{Lane, Outbox};
-use crate::wake::WakeUp;
 use crate::wire::Wire;
-
-/// Sockets in one ZeroMQ context. libzmq allows 1023, those included that are still
-/// closing.
-const SOCKETS_PER_CONTEXT: usize = 500;
 
 /// The monotonic clock.
 #[expect(clippy::disallowed_methods, reason = "everything else has the time passed in from here")]
@@ -75,13 +75,16 @@ struct Broker {
 pub(crate) struct Io {
     // Before the contexts: these wait, when dropped, for their sockets to close.
     connections: Vec<Connection>,
-    contexts: Vec<zmq::Context>,
+    /// Runs the I/O of the only context, if that is for this thread.
+    runner: Option<zmq::Socket>,
+    contexts: Vec<Context>,
     brokers: Vec<Broker>,
     routes: Vec<Route>,
     settings: Settings,
     outbox: Arc<Outbox>,
     ready: Receiver<usize>,
-    wake_up: WakeUp,
+    /// After the runner, which watches it.
+    ear: Ear,
     /// When which connection is due; each stands here at most once.
     timers: BTreeSet<(Instant, usize)>,
     /// Connections that have gathered something to send.
@@ -93,16 +96,16 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    /// Prepares all connections. Opens no socket yet: sockets belong to the thread
-    /// that calls [`Io::run`].
+    /// Prepares all connections, whose sockets the thread that calls [`Io::run`] opens.
+    /// Fails when the system has no descriptor left.
     pub(crate) fn new(
         settings: Settings,
         brokers: Vec<Endpoint>,
         routes: Vec<Route>,
         outbox: Arc<Outbox>,
         ready: Receiver<usize>,
-        wake_up: WakeUp,
-    ) -> Self {
+        ear: Ear,
+    ) -> Result<Self, Error> {
         let start = now();
         let version = settings.version;
         let mut connections = Vec::new();
@@ -144,28 +147,28 @@ impl Io {
             }
         }
         let timers = (0..connections.len()).map(|index| (start, index)).collect();
-        let contexts = match &settings.context {
-            Some(context) => vec![context.clone()],
-            None => (0..connections.len().div_ceil(SOCKETS_PER_CONTEXT))
-                .map(|_| zmq::Context::new())
-                .collect(),
+        let (contexts, runner) = match &settings.context {
+            Some(context) => (vec![context.clone().into()], None),
+            None => context::own(connections.len(), &ear)
+                .map_err(|error| Error::System { what: "a ZeroMQ socket", source: error.into() })?,
         };
         let brokers =
             brokers.into_iter().map(|endpoint| Broker { endpoint, troubled: false }).collect();
-        Io {
+        Ok(Io {
             connections,
+            runner,
             contexts,
             brokers,
             routes,
             settings,
             outbox,
             ready,
-            wake_up,
+            ear,
             timers,
             gathering: Vec::new(),
             obeyed: Asked::Run,
             drain_until: None,
-        }
+        })
     }
 
     /// Works until the worker is stopped.
@@ -264,16 +267,31 @@ impl Io {
 
     /// Waits for something to do. Gives the connections that are readable or
     /// writable.
-    ///
-    /// Not with the sockets themselves, which libzmq's poll asks several times each.
     fn poll(&mut self, timeout: Option<Duration>) -> Result<Vec<(usize, bool, bool)>, Error> {
         let due = self.due();
-        if !due.is_empty() {
-            return Ok(due);
+        match &mut self.runner {
+            Some(runner) => {
+                // However much there is to do: what was sent leaves.
+                let wait = if due.is_empty() { timeout } else { Some(Duration::ZERO) };
+                if majordomo_io::run(runner, wait).map_err(Error::Poll)? {
+                    self.ear.clear();
+                }
+                // It does not tell whose bytes have moved.
+                self.connections.iter_mut().for_each(|connection| connection.wire.disturb());
+            }
+            None if due.is_empty() => self.wait(timeout)?,
+            None => return Ok(due),
         }
+        Ok(self.due())
+    }
+
+    /// Waits while libzmq's threads move bytes.
+    ///
+    /// Not with the sockets themselves, which libzmq's poll asks several times each.
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         let mut indices = Vec::with_capacity(self.connections.len());
         let mut items = Vec::with_capacity(self.connections.len() + 1);
-        items.push(zmq::PollItem::from_fd(self.wake_up.fd(), zmq::POLLIN));
+        items.push(zmq::PollItem::from_fd(self.ear.fd(), zmq::POLLIN));
         for (index, connection) in self.connections.iter().enumerate() {
             for item in connection.wire.poll_items() {
                 indices.push(index);
@@ -285,18 +303,18 @@ impl Io {
             timeout.as_micros().div_ceil(1000).try_into().unwrap_or(i64::MAX)
         });
         match zmq::poll(&mut items, timeout_ms) {
-            Ok(0) | Err(zmq::Error::EINTR) => return Ok(Vec::new()),
+            Ok(0) | Err(zmq::Error::EINTR) => return Ok(()),
             Ok(_) => {}
             Err(error) => return Err(Error::Poll(error)),
         }
         if items[0].is_readable() {
-            self.wake_up.clear();
+            self.ear.clear();
         }
         let told = indices.into_iter().zip(&items[1..]).filter(|(_, item)| item.is_readable());
         let told: Vec<_> = told.map(|(index, _)| index).collect();
         drop(items);
         told.iter().for_each(|index| self.connections[*index].wire.disturb());
-        Ok(self.due())
+        Ok(())
     }
 
     /// The connections that are readable or writable.

@@ -70,7 +70,7 @@
 //! at once; everything that is ready leaves in one message. A connection of MDP/0.1 or
 //! MDP/0.2 runs one request, so there it registers N times with every broker:
 //! hundreds of places are cheap, thousands are for slow requests. All sockets are one
-//! thread's, which runs no handler.
+//! [thread](#threads)'s, which runs no handler.
 //!
 //! A broker may send such a connection requests ahead of its reply, as Majordomo's does
 //! with `prefetch`: up to 63 wait, in order, for the one that runs. They take no place,
@@ -78,6 +78,15 @@
 //!
 //! For handlers of microseconds the change of threads costs more than the handler.
 //! [`Service::inline`] runs them on the thread of the sockets.
+//!
+//! # Threads
+//!
+//! One thread has all sockets, and with up to 500 connections it moves their bytes
+//! itself, so that a request wakes one thread and no more. While it runs an inline handler
+//! nothing is sent or received; nor while the system looks up the host name of a broker,
+//! when a connection is made. With more connections, in a
+//! [context](WorkerBuilder::context) of the program's, and with another libzmq than the
+//! one of Majordomo's repository, libzmq's threads move the bytes.
 //!
 //! # Cancellation
 //!
@@ -134,6 +143,7 @@
 
 mod cancellation;
 mod connection;
+mod context;
 mod counters;
 pub mod dialog;
 mod error;
@@ -151,7 +161,6 @@ mod stop;
 mod task;
 #[cfg(any(feature = "json", feature = "msgpack"))]
 mod typed;
-mod wake;
 mod wire;
 mod worker;
 

@@ -6,6 +6,8 @@ pub(crate) use majordomo_protocol::Credentials;
 use majordomo_protocol::{HandshakeFailure, Security};
 use zmq::SocketEvent;
 
+use crate::context::Context;
+
 /// Whether libzmq can do all of it.
 pub(crate) fn is_possible(credentials: &Credentials) -> bool {
     !credentials.need_curve() || zmq::has("curve") == Some(true)
@@ -29,7 +31,8 @@ pub(crate) fn set(socket: &zmq::Socket, security: &Security) -> zmq::Result<()> 
 
 /// A socket that tells how the handshakes of another one failed.
 ///
-/// ZeroMQ's threads wait for ever to tell an event when nobody is there any more to be told.
+/// Whoever moves bytes, ZeroMQ's threads or our own, waits for ever to tell an event when
+/// nobody is there any more to be told.
 /// So the watched socket tells nothing any more, by [`Watch::end`], before either is closed.
 pub(crate) struct Watch(zmq::Socket);
 
@@ -45,7 +48,7 @@ const EVENTS: [SocketEvent; 3] = [
 const MECHANISM_MISMATCH: u32 = 0x1100_0002;
 
 impl Watch {
-    pub(crate) fn of(socket: &zmq::Socket, context: &zmq::Context) -> zmq::Result<Self> {
+    pub(crate) fn of(socket: &zmq::Socket, context: &Context) -> zmq::Result<Self> {
         let name = name();
         // First, since nothing may fail once the socket is watched.
         let monitor = context.socket(zmq::PAIR)?;

@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-
-use crate::wake::Waker;
+use majordomo_io::wake::Bell;
 
 /// Stops a worker: to clone and to use from any thread, before it runs, while it
 /// runs and after. Nothing here blocks.
@@ -133,17 +132,17 @@ pub(crate) struct Control {
     /// Dropped to raise the signal.
     raise: Mutex<Option<Sender<Infallible>>>,
     signal: StopSignal,
-    waker: Waker,
+    bell: Bell,
 }
 
 impl Control {
-    pub(crate) fn new(waker: Waker) -> Self {
+    pub(crate) fn new(bell: Bell) -> Self {
         let (raise, signal) = crossbeam_channel::bounded(0);
         Control {
             asked: AtomicU8::new(Asked::Run as u8),
             raise: Mutex::new(Some(raise)),
             signal: StopSignal(signal),
-            waker,
+            bell,
         }
     }
 
@@ -166,6 +165,6 @@ impl Control {
     }
 
     pub(crate) fn wake(&self) {
-        self.waker.wake();
+        self.bell.ring();
     }
 }

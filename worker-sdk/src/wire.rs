@@ -9,11 +9,13 @@
 
 use std::collections::VecDeque;
 
+use majordomo_io::retry;
 use majordomo_protocol::worker::ToBroker;
 use majordomo_protocol::{
     Batch, Body, ClientAddress, Endpoint, HandshakeFailure, Inexpressible, Security, Version,
 };
 
+use crate::context::Context;
 use crate::frame::Frame;
 use crate::security::{self, Watch};
 
@@ -49,8 +51,8 @@ pub(crate) struct Wire {
     /// Bytes of a batch of several commands, at most.
     batch_bytes_max: usize,
     socket: Option<zmq::Socket>,
-    /// There is nothing to read before the socket's descriptor is readable. It tells what
-    /// comes only until the socket is used next, whatever for.
+    /// There is nothing to read before the socket's descriptor is readable, or I/O is run.
+    /// The descriptor tells what comes only until the socket is used next, whatever for.
     quiet: bool,
     /// Of the socket's handshakes, if anybody wants to know of them.
     watch: Option<Watch>,
@@ -93,7 +95,7 @@ impl Wire {
     /// whether [`Wire::refusal`] is to tell of it; not for inproc, which shakes no hands.
     pub(crate) fn open(
         &mut self,
-        context: &zmq::Context,
+        context: &Context,
         endpoint: &Endpoint,
         security: &Security,
         is_watched: bool,
@@ -130,7 +132,8 @@ impl Wire {
     }
 
     /// Whether there is something to read, and room for what waits. When there is neither,
-    /// [these](Wire::poll_items) tell of it, if nothing is done with the socket before.
+    /// [these](Wire::poll_items) tell of it, if nothing is done with the socket before; and
+    /// where I/O is run, nothing comes without it.
     pub(crate) fn ready(&mut self) -> (bool, bool) {
         let Some(socket) = &self.socket else { return (false, false) };
         let waits = !self.outgoing.is_empty();
@@ -145,7 +148,7 @@ impl Wire {
         (readable, waits && events.contains(zmq::POLLOUT))
     }
 
-    /// One of these has become readable.
+    /// One of these has become readable, or I/O was run.
     pub(crate) fn disturb(&mut self) {
         self.quiet = false;
     }
@@ -340,16 +343,6 @@ fn send(socket: &zmq::Socket, frames: &mut Vec<Vec<u8>>) -> zmq::Result<bool> {
     Ok(true)
 }
 
-/// Calls again what a signal has interrupted.
-fn retry<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
-    loop {
-        match call() {
-            Err(zmq::Error::EINTR) => {}
-            result => return result,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,7 +357,7 @@ mod tests {
     /// messages went into it.
     fn full(context: &zmq::Context, endpoint: &Endpoint) -> (Wire, usize) {
         let mut wire = Wire::new(Version::V0_2, BATCH_BYTES_MAX);
-        wire.open(context, endpoint, &Security::Null, true).expect("it opens");
+        wire.open(&context.clone().into(), endpoint, &Security::Null, true).expect("it opens");
         let mut sent = 0;
         while wire.is_clear() {
             wire.write(part(&sent.to_string())).expect("it takes or keeps it");
@@ -416,7 +409,7 @@ mod tests {
         peer.bind("inproc://batches").unwrap();
         let endpoint = Endpoint::to_connect("inproc://batches").unwrap();
         let mut wire = Wire::new(Version::V1_0, BATCH_BYTES_MAX);
-        wire.open(&context, &endpoint, &Security::Null, true).unwrap();
+        wire.open(&context.into(), &endpoint, &Security::Null, true).unwrap();
         test(&mut wire, &|| {
             std::iter::from_fn(|| peer.recv_multipart(zmq::DONTWAIT).ok())
                 .map(|frames| (frames[1..].iter().map(Vec::len).sum(), frames.len() - 1))

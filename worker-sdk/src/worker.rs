@@ -7,6 +7,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use crossbeam_channel::Receiver;
+use majordomo_io::wake::{self, Ear};
 use majordomo_protocol::{Body, Endpoint, Security, ServiceName, Version};
 
 use crate::counters::Counters;
@@ -19,7 +20,6 @@ use crate::request::Request;
 use crate::settings::Settings;
 use crate::stop::{Control, StopHandle, StopReason};
 use crate::task::Outbox;
-use crate::wake::{self, WakeUp};
 
 /// Settings of a worker, each with a default that works.
 ///
@@ -193,7 +193,8 @@ impl WorkerBuilder {
     /// The ZeroMQ context to open sockets in. Needed to reach a broker of the same
     /// process by `inproc`. Default: contexts of the worker's own.
     ///
-    /// A context has room for 1023 sockets.
+    /// A context has room for 1023 sockets. In one that is given here libzmq's threads
+    /// move bytes, in one of its own the [worker's](crate#threads).
     pub fn context(mut self, context: zmq::Context) -> Self {
         self.settings.context = Some(context);
         self
@@ -207,14 +208,14 @@ impl WorkerBuilder {
     /// [`Error::CurveMissing`] where libzmq lacks what is asked for, [`Error::System`] when the process has no file descriptors left.
     pub fn build(self) -> Result<Worker, Error> {
         let (brokers, names) = self.settings.check(&self.services)?;
-        let (waker, wake_up) =
+        let (bell, ear) =
             wake::pair().map_err(|source| Error::System { what: "a pair of sockets", source })?;
         Ok(Worker {
             settings: self.settings,
             brokers,
             services: names.into_iter().zip(self.services).collect(),
-            control: Arc::new(Control::new(waker)),
-            wake_up,
+            control: Arc::new(Control::new(bell)),
+            ear,
             counters: Counters::default(),
         })
     }
@@ -267,7 +268,7 @@ pub struct Worker {
     brokers: Vec<Endpoint>,
     services: Vec<(ServiceName, Service)>,
     control: Arc<Control>,
-    wake_up: WakeUp,
+    ear: Ear,
     counters: Counters,
 }
 
@@ -303,7 +304,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] when the system refuses a thread; nothing is left running.
+    /// [`Error::System`] when the system refuses a thread or a socket; nothing is left
+    /// running.
     pub fn start(self) -> Result<RunningWorker, Error> {
         Ok(self.start_threads()?.0)
     }
@@ -348,7 +350,7 @@ impl Worker {
             };
             routes.push(Route { name, concurrency, connections, time_limit, metadata, target });
         }
-        let io = Io::new(self.settings, self.brokers, routes, outbox, ready_receiver, self.wake_up);
+        let io = Io::new(self.settings, self.brokers, routes, outbox, ready_receiver, self.ear)?;
         let io = Builder::new().name("majordomo-io".to_owned()).spawn(move || io.run());
         let worker = RunningWorker {
             control: self.control,

@@ -2,16 +2,19 @@
 //! hand, time is made up, and the socket's other end is in this process.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::Level;
+use majordomo_io::wake;
 use majordomo_protocol::worker::FromBroker;
 use majordomo_protocol::{Body, ClientAddress, Endpoint, Reason, ServiceName, Task, Version};
 
 use super::{Io, Route, Target};
+use crate::context::CONNECTIONS_PER_CONTEXT;
 use crate::counters::Counters;
 use crate::error::PartialError;
 use crate::frame::Frame;
@@ -21,7 +24,6 @@ use crate::request::{Finished, Request, Responder};
 use crate::settings::Settings;
 use crate::stop::Control;
 use crate::task::{self, Outbox, Part};
-use crate::wake;
 
 const CAPACITY: usize = 100;
 
@@ -35,6 +37,37 @@ struct Bench {
 
 fn echo(request: Request, responder: Responder) -> Result<Finished, HandlerError> {
     Ok(responder.finish(request.into_body()))
+}
+
+/// What a worker of one service and one broker has.
+fn io(
+    settings: Settings,
+    endpoint: &str,
+    concurrency: usize,
+    connections: usize,
+    target: Target,
+) -> Io {
+    let (bell, ear) = wake::pair().expect("a pair of sockets");
+    let (ready, ready_receiver) = bounded(64);
+    let outbox = Outbox {
+        ready,
+        control: Arc::new(Control::new(bell)),
+        counters: Counters::default(),
+        version: settings.version,
+        reply_bytes_max: settings.reply_bytes_max,
+        open: AtomicUsize::new(0),
+    };
+    let route = Route {
+        name: ServiceName::new("bench").expect("a good name"),
+        concurrency,
+        connections,
+        time_limit: None,
+        metadata: Vec::new(),
+        target,
+    };
+    let brokers = vec![Endpoint::to_connect(endpoint).expect("an endpoint")];
+    Io::new(settings, brokers, vec![route], Arc::new(outbox), ready_receiver, ear)
+        .expect("descriptors are left")
 }
 
 impl Bench {
@@ -54,28 +87,9 @@ impl Bench {
         let context = zmq::Context::new();
         let peer = context.socket(zmq::ROUTER).expect("a socket");
         peer.bind("inproc://bench").expect("a free name");
-        let (waker, wake_up) = wake::pair().expect("a pair of sockets");
         let settings = Settings { version, context: Some(context), ..Settings::default() };
-        let (ready, ready_receiver) = bounded(64);
-        let outbox = Outbox {
-            ready,
-            control: Arc::new(Control::new(waker)),
-            counters: Counters::default(),
-            version: settings.version,
-            reply_bytes_max: settings.reply_bytes_max,
-            open: AtomicUsize::new(0),
-        };
         let (give, jobs) = bounded(2 * CAPACITY);
-        let route = Route {
-            name: ServiceName::new("bench").expect("a good name"),
-            concurrency,
-            connections: 1,
-            time_limit: None,
-            metadata: Vec::new(),
-            target: target(give),
-        };
-        let brokers = vec![Endpoint::to_connect("inproc://bench").expect("an endpoint")];
-        let io = Io::new(settings, brokers, vec![route], Arc::new(outbox), ready_receiver, wake_up);
+        let io = io(settings, "inproc://bench", concurrency, 1, target(give));
         let mut bench = Bench { io, jobs, peer, time: super::now() };
         bench.come_back();
         bench
@@ -306,6 +320,46 @@ fn an_inline_handler_that_returns_before_another_thread_answers_has_failed() {
     task.finish(Body::from(""));
     let counts = bench.io.outbox.counters.counts();
     assert_eq!((counts.failures, counts.answers_late), (1, 1));
+}
+
+/// The first and the last connection of as many as that, with sockets: each is served, by
+/// whomever its context has to move bytes.
+#[test]
+fn connections_are_served_whether_one_context_is_enough_or_not() {
+    for (connections, is_run) in
+        [(1, true), (CONNECTIONS_PER_CONTEXT, true), (CONNECTIONS_PER_CONTEXT + 1, false)]
+    {
+        let peer = zmq::Context::new().socket(zmq::ROUTER).unwrap();
+        peer.bind("tcp://127.0.0.1:*").unwrap();
+        let endpoint = peer.get_last_endpoint().unwrap().unwrap();
+        let settings = Settings { version: Version::V0_2, ..Settings::default() };
+        let target = Target::Inline(Arc::new(echo));
+        let mut io = io(settings, &endpoint, connections, connections, target);
+        assert_eq!(io.runner.is_some(), is_run && cfg!(target_os = "linux"));
+        let time = super::now();
+        for index in BTreeSet::from([0, connections - 1]) {
+            io.connections[index].dialog.handle_timeout(time);
+            io.perform(index, time);
+            let mut next = || {
+                for _ in 0..3_000 {
+                    for (due, readable, _) in io.poll(Some(Duration::from_millis(10))).unwrap() {
+                        assert!(due == index && readable);
+                        io.read(index, time);
+                    }
+                    match peer.recv_multipart(zmq::DONTWAIT) {
+                        Err(zmq::Error::EAGAIN) => {}
+                        message => return message.unwrap(),
+                    }
+                }
+                panic!("nothing has come");
+            };
+            let ready = next();
+            assert_eq!(ready[1..], [&b"MDPW02"[..], b"\x01", b"bench"]);
+            let request = [&ready[0][..], b"MDPW02", b"\x02", b"client", b"", b"do"];
+            peer.send_multipart(request, 0).unwrap();
+            assert_eq!(next()[2..], [&b"\x04"[..], b"client", b"", b"do"]);
+        }
+    }
 }
 
 thread_local! {

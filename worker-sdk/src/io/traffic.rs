@@ -8,8 +8,9 @@ use majordomo_protocol::{
     Body, ClientAddress, DecodeError, Frames, HandshakeFailure, Reason, Security, Version,
 };
 
-use super::{Io, SOCKETS_PER_CONTEXT, Target};
+use super::{Io, Target};
 use crate::connection::keep;
+use crate::context::CONNECTIONS_PER_CONTEXT;
 use crate::dialog::{Action, CloseReason, Event};
 use crate::frame::Frame;
 use crate::handler::HandlerError;
@@ -202,7 +203,7 @@ impl Io {
         let endpoint = &self.brokers[broker].endpoint;
         let security = self.settings.credentials.of(endpoint.as_str());
         let Some(context) =
-            self.contexts.get(index / SOCKETS_PER_CONTEXT).or(self.contexts.first())
+            self.contexts.get(index / CONNECTIONS_PER_CONTEXT).or(self.contexts.first())
         else {
             return;
         };

@@ -7,8 +7,8 @@ use crossbeam_channel::unbounded;
 use majordomo_protocol::worker::{FromBroker, ToBroker};
 use majordomo_protocol::{Agreement, Batch, Frames, InstanceId, Message, Reason, Task};
 use majordomo_worker::{
-    Body, ClientAddress, HandlerError, Metadata, Request, Responder, Service, StopReason, Worker,
-    WorkerBuilder, code,
+    Body, ClientAddress, HandlerError, Metadata, Request, Responder, Service, StopHandle,
+    StopReason, Worker, WorkerBuilder, code,
 };
 
 use crate::broker::{Held, PATIENCE, Place, start_without_drain as start, until};
@@ -411,5 +411,58 @@ fn heartbeats_follow_what_welcome_says() {
     for _ in 0..10 {
         assert_eq!(router.said(), ToBroker::Heartbeat);
         router.say(&place, [FromBroker::Heartbeat]);
+    }
+}
+
+/// It is the thread that moves bytes, too: what comes meanwhile waits in the system.
+#[test]
+fn what_comes_while_an_inline_handler_takes_long_is_answered_in_order() {
+    let mut router = Router::new();
+    let (begun, begins) = unbounded();
+    let (release, released) = unbounded::<()>();
+    let hold = move |request: Request| {
+        if request.body().size() == 4 {
+            begun.send(())?;
+            released.recv_timeout(PATIENCE)?;
+        }
+        Ok(request.into_body())
+    };
+    let worker = start(router.worker().serve(Service::new("hold", hold).concurrency(200).inline()));
+    let place = router.ready();
+    for round in 0..3 {
+        router.say(&place, [request(0, "hold")]);
+        begins.recv_timeout(PATIENCE).unwrap();
+        // Many small ones, and one that needs more than one look.
+        for number in 1..100 {
+            router.say(&place, [request(number, format!("number {number}"))]);
+        }
+        router.say(&place, [request(100, vec![7; 3_000_000])]);
+        release.send(()).unwrap();
+        assert_eq!(router.said(), final_(0, "hold"));
+        for number in 1..100 {
+            assert_eq!(router.said(), final_(number, format!("number {number}")));
+        }
+        assert_eq!(router.said(), final_(100, vec![7; 3_000_000]));
+        assert_eq!(worker.counts().requests, 101 * (round + 1));
+    }
+}
+
+/// Nothing of it has left before the sockets are closed.
+#[test]
+fn what_an_inline_handler_answers_as_it_stops_its_worker_leaves() {
+    for bytes in [1, 1_000_000] {
+        let mut router = Router::new();
+        let (give, given) = unbounded::<StopHandle>();
+        let quit = move |_: Request| {
+            given.recv_timeout(PATIENCE)?.stop_now();
+            Ok(vec![7; bytes])
+        };
+        let worker = start(router.worker().serve(Service::new("quit", quit).inline()));
+        let place = router.ready();
+        give.send(worker.stop_handle()).unwrap();
+        router.say(&place, [request(1, "")]);
+        assert_eq!(worker.join(), StopReason::StopNow { unfinished: 0 });
+        assert_eq!(router.said(), final_(1, vec![7; bytes]));
+        assert!(matches!(router.said(), ToBroker::Disconnect { .. }));
     }
 }

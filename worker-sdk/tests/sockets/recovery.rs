@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crossbeam_channel::unbounded;
-use majordomo_worker::{Request, Responder, Service, Version};
+use majordomo_worker::{Request, Responder, Service, StopReason, Version};
 
 use crate::broker::{Broker, Held, PATIENCE, in_both_versions, own_endpoint, start, until};
 
@@ -196,4 +196,17 @@ fn a_request_that_waited_for_a_thread_while_its_broker_was_lost_is_not_begun() {
     release.send(()).unwrap();
     assert_eq!(brokers[1].receive_from(&place), brokers[1].final_("c", &["done"]));
     assert_eq!(worker.counts().answers_late, 0);
+}
+
+#[test]
+fn a_worker_between_two_connections_hears_that_it_is_to_stop() {
+    let broker = Broker::new(Version::V0_2);
+    let hour = Duration::from_secs(3600);
+    let worker = broker.worker().reconnect_min(hour).reconnect_max(hour);
+    let worker = start(worker.service("echo", |request: Request| Ok(request.into_body())));
+    let place = broker.ready("echo");
+    broker.send(&place, &broker.disconnect());
+    until("lost", || worker.counts().reconnects == 1);
+    worker.stop_handle().stop();
+    assert_eq!(worker.join(), StopReason::Drained);
 }
