@@ -273,7 +273,7 @@ impl Io {
             Some(runner) => {
                 // However much there is to do: what was sent leaves.
                 let wait = if due.is_empty() { timeout } else { Some(Duration::ZERO) };
-                if majordomo_io::run(runner, wait).map_err(Error::Poll)? {
+                if majordomo_io::run(runner, wait).map_err(Error::Poll)?.told {
                     self.ear.clear();
                 }
                 // It does not tell whose bytes have moved.
