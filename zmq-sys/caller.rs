@@ -6,8 +6,8 @@
 //! poll by epoll, -1 does.
 //!
 //! 19782 (an int, to be set): this socket is used by nobody but the one who runs I/O. If
-//! the int is not -1 it is a descriptor that ends a wait for I/O when it is readable. It
-//! must be open as long as the socket.
+//! the int is not -1 it is a descriptor that ends a wait for I/O when it is readable, as
+//! long as this socket is open. libzmq keeps a duplicate.
 //!
 //! 19783 (an int, to be read): runs I/O once. It moves what can be moved between peers and
 //! the sockets of the context, and waits for the first of it for at most as many
@@ -93,7 +93,7 @@ pub const IO_THREAD_H: Patch = Patch {
     bool is_started () const;
 
     //  Instead of the thread, for the owner of the sockets with these mailboxes.
-    void serve (mailbox_t *socket_, fd_t watched_);
+    int serve (mailbox_t *socket_, fd_t watched_);
     int run_once (int timeout_);
     fd_t get_fd ();
     void release (mailbox_t *socket_);
@@ -108,9 +108,15 @@ pub const IO_THREAD_H: Patch = Patch {
         bool told;
     };
 
-    typedef std::multimap<mailbox_t *, poller_t::handle_t> watched_t;
+    struct watch_t
+    {
+        poller_t::handle_t handle;
+        //  A descriptor that is closed with it, or none.
+        fd_t fd;
+    };
+    typedef std::multimap<mailbox_t *, watch_t> watched_t;
 
-    void watch (mailbox_t *socket_, fd_t fd_, i_poll_events *told_);
+    poller_t::handle_t watch (fd_t fd_, i_poll_events *told_);
 
     bool _started;
     runner_t _runner;
@@ -130,6 +136,17 @@ pub const IO_THREAD: Patch = Patch {
     edits: &[
         Edit {
             old: "
+#include \"io_thread.hpp\"
+",
+            times: 1,
+            new: "
+#include \"io_thread.hpp\"
+#include <fcntl.h>
+#include <unistd.h>
+",
+        },
+        Edit {
+            old: "
     object_t (ctx_, tid_),",
             times: 1,
             new: "
@@ -147,21 +164,28 @@ bool zmq::io_thread_t::is_started () const
     return _started;
 }
 
-void zmq::io_thread_t::watch (mailbox_t *socket_, fd_t fd_, i_poll_events *told_)
+zmq::poller_t::handle_t zmq::io_thread_t::watch (fd_t fd_, i_poll_events *told_)
 {
     const poller_t::handle_t handle = _poller->add_fd (fd_, told_);
     _poller->set_pollin (handle);
-    _watched.insert (watched_t::value_type (socket_, handle));
+    return handle;
 }
 
-void zmq::io_thread_t::serve (mailbox_t *socket_, fd_t watched_)
+int zmq::io_thread_t::serve (mailbox_t *socket_, fd_t watched_)
 {
     if (_watched.find (socket_) == _watched.end ()) {
-        watch (socket_, socket_->get_fd (), socket_);
+        const watch_t own = {watch (socket_->get_fd (), socket_), retired_fd};
+        _watched.insert (watched_t::value_type (socket_, own));
         socket_->read_by (&_runner);
     }
-    if (watched_ != retired_fd)
-        watch (socket_, watched_, &_told);
+    if (watched_ == retired_fd)
+        return 0;
+    const fd_t fd = fcntl (watched_, F_DUPFD_CLOEXEC, 0);
+    if (fd == -1)
+        return -1;
+    const watch_t other = {watch (fd, &_told), fd};
+    _watched.insert (watched_t::value_type (socket_, other));
+    return 0;
 }
 
 int zmq::io_thread_t::run_once (int timeout_)
@@ -201,8 +225,11 @@ void zmq::io_thread_t::release (mailbox_t *socket_)
       _watched.equal_range (socket_);
     if (found.first == found.second)
         return;
-    for (watched_t::iterator it = found.first; it != found.second; ++it)
-        _poller->rm_fd (it->second);
+    for (watched_t::iterator it = found.first; it != found.second; ++it) {
+        _poller->rm_fd (it->second.handle);
+        if (it->second.fd != retired_fd)
+            close (it->second.fd);
+    }
     _watched.erase (found.first, found.second);
     socket_->read_by (NULL);
 }
@@ -341,8 +368,7 @@ pub const SOCKET: Patch = Patch {
         }
         int fd;
         memcpy (&fd, optval_, sizeof fd);
-        io_thread->serve (static_cast<mailbox_t *> (_mailbox), fd);
-        return 0;
+        return io_thread->serve (static_cast<mailbox_t *> (_mailbox), fd);
     }
 
     //  First, check whether specific socket type overloads the option.

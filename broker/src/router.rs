@@ -190,7 +190,7 @@ impl Router {
     }
 
     /// From now on [`Router::run_io`] alone moves bytes, if the context has no threads for
-    /// that. The descriptors must be open as long as this.
+    /// that. It ends when one of these is readable.
     pub(crate) fn take_io<'a>(
         &mut self,
         others: impl Iterator<Item = &'a UnixStream>,

@@ -49,12 +49,12 @@ pub fn serve(socket: &mut zmq::Socket) -> zmq::Result<bool> {
     set(socket, -1)
 }
 
-/// As [`serve`], and a [`run`] ends when `fd` is readable. It must be open for as long as
-/// the socket.
+/// As [`serve`], and a [`run`] ends when `fd` is readable, as long as the socket is open. A
+/// duplicate of it is kept.
 ///
 /// # Errors
 ///
-/// As [`serve`].
+/// As [`serve`], and EMFILE when the process has no descriptor left.
 pub fn watch(socket: &mut zmq::Socket, fd: BorrowedFd<'_>) -> zmq::Result<bool> {
     set(socket, fd.as_raw_fd())
 }

@@ -107,7 +107,6 @@ fn many_in_flight_pass_in_order() {
 #[test]
 fn a_descriptor_that_is_watched_ends_the_wait() {
     let (mut bell, mut ear) = UnixStream::pair().unwrap();
-    // Open for longer than the socket.
     let (mut router, endpoint) = listening(zmq::ROUTER);
     assert!(watch(&mut router, std::os::fd::AsFd::as_fd(&ear)).unwrap());
     let run_until_idle = |router: &mut zmq::Socket| {
@@ -132,6 +131,11 @@ fn a_descriptor_that_is_watched_ends_the_wait() {
     let dealer = dealer(&context, &endpoint);
     dealer.send("hello", 0).unwrap();
     assert_eq!(next(&mut router)[1], b"hello");
+    // Twice, and though it is closed here.
+    assert!(watch(&mut router, std::os::fd::AsFd::as_fd(&ear)).unwrap());
+    drop(ear);
+    drop(bell);
+    assert!(run(&mut router, None).unwrap().told);
 }
 
 #[test]

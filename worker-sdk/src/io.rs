@@ -83,7 +83,6 @@ pub(crate) struct Io {
     settings: Settings,
     outbox: Arc<Outbox>,
     ready: Receiver<usize>,
-    /// After the runner, which watches it.
     ear: Ear,
     /// When which connection is due; each stands here at most once.
     timers: BTreeSet<(Instant, usize)>,
