@@ -11,17 +11,18 @@
 //!
 //! 19783 (an int, to be read): runs I/O once. It moves what can be moved between peers and
 //! the sockets of the context, and waits for the first of it for at most as many
-//! milliseconds as the int says when it is asked, without end if that is -1. It then says
-//! what was found: 1 for a descriptor of the above, 2 for anything at all, 0 if nothing was
-//! there up to the end of the wait. Nothing moves while nobody asks, so nobody may call
-//! what blocks.
+//! milliseconds as the int says when it is asked, without end if that is -1, and not even
+//! looks for it if that is -2. It then says, added up, 1 if a descriptor of the above is
+//! readable, and 2 if so many connections had something that others may have, too. Nothing
+//! moves while nobody asks, so nobody may call what blocks.
 //!
 //! 19784 (an int, to be read): a descriptor that is readable when there is I/O to run, but
 //! for what time brings. It is so until something is sent or run, and must be asked for
 //! again before it is waited for.
 //!
-//! Threads may take turns at all of this, and never do it at once. When the context ends,
-//! after its sockets are closed, the I/O thread is started, and sends what is left.
+//! Threads may take turns at the sockets of the context, and never use them at once. When
+//! the context ends, and the sockets are closed for which this was, the I/O thread is
+//! started, and sends what is left.
 
 use super::{Edit, Patch};
 
@@ -63,8 +64,7 @@ pub const CONTEXT: Patch = Patch {
             times: 1,
             new: "
         for (io_threads_t::size_type i = 0; i != _io_threads.size (); i++)
-            if (!_io_threads[i]->is_started ())
-                _io_threads[i]->start ();
+            _io_threads[i]->start_when_free ();
 
         //  Wait till reaper thread closes all the sockets.",
         },
@@ -98,6 +98,9 @@ pub const IO_THREAD_H: Patch = Patch {
     fd_t get_fd ();
     void release (mailbox_t *socket_);
 
+    //  Starts the thread, if it is not, once there is no such socket.
+    void start_when_free ();
+
   private:
     struct told_t : public i_poll_events
     {
@@ -118,9 +121,13 @@ pub const IO_THREAD_H: Patch = Patch {
 
     poller_t::handle_t watch (fd_t fd_, i_poll_events *told_);
 
-    bool _started;
+    std::atomic<bool> _started;
     runner_t _runner;
     told_t _told;
+
+    //  Guards what follows: the context may end in any thread.
+    mutex_t _serving;
+    bool _ending;
 
     //  What is watched for each socket.
     watched_t _watched;
@@ -151,7 +158,8 @@ pub const IO_THREAD: Patch = Patch {
             times: 1,
             new: "
     object_t (ctx_, tid_),
-    _started (false),",
+    _started (false),
+    _ending (false),",
         },
         Edit {
             old: "
@@ -173,6 +181,7 @@ zmq::poller_t::handle_t zmq::io_thread_t::watch (fd_t fd_, i_poll_events *told_)
 
 int zmq::io_thread_t::serve (mailbox_t *socket_, fd_t watched_)
 {
+    scoped_lock_t lock (_serving);
     if (_watched.find (socket_) == _watched.end ()) {
         const watch_t own = {watch (socket_->get_fd (), socket_), retired_fd};
         _watched.insert (watched_t::value_type (socket_, own));
@@ -191,16 +200,21 @@ int zmq::io_thread_t::serve (mailbox_t *socket_, fd_t watched_)
 int zmq::io_thread_t::run_once (int timeout_)
 {
 #if defined ZMQ_IOTHREAD_POLLER_USE_EPOLL
+    _runner.own = &_mailbox;
     _mailbox.read_by (&_runner);
     _runner.set_to_this_thread ();
-    _runner.has_sent = false;
+    //  First what may send: nothing may be left to do, or to be looked at, in a wait.
+    const int until_timer = _poller->run_timers ();
     while (_mailbox.has_commands ())
         in_event ();
+    if (timeout_ < -1)
+        return 0;
     _told.told = false;
-    const bool has_sent = _runner.has_sent;
     int events = 0;
-    _poller->run_once (has_sent ? 0 : timeout_, &events);
-    return (_told.told ? 1 : 0) | (has_sent || events > 0 ? 2 : 0);
+    _poller->wait (until_timer, _runner.has_sent ? 0 : timeout_, &events);
+    //  The owner looks at all sockets now.
+    _runner.has_sent = false;
+    return (_told.told ? 1 : 0) | (events == max_io_events ? 2 : 0);
 #else
     LIBZMQ_UNUSED (timeout_);
     zmq_assert (false);
@@ -212,6 +226,12 @@ zmq::fd_t zmq::io_thread_t::get_fd ()
 {
     //  What came without a signal is told of by one.
     _mailbox.read_by (NULL);
+    scoped_lock_t lock (_serving);
+    for (watched_t::iterator it = _watched.begin (); it != _watched.end (); ++it) {
+        it->first->read_by (NULL);
+        it->first->read_by (&_runner);
+    }
+    _runner.has_sent = false;
 #if defined ZMQ_IOTHREAD_POLLER_USE_EPOLL
     return _poller->get_fd ();
 #else
@@ -221,10 +241,9 @@ zmq::fd_t zmq::io_thread_t::get_fd ()
 
 void zmq::io_thread_t::release (mailbox_t *socket_)
 {
+    scoped_lock_t lock (_serving);
     const std::pair<watched_t::iterator, watched_t::iterator> found =
       _watched.equal_range (socket_);
-    if (found.first == found.second)
-        return;
     for (watched_t::iterator it = found.first; it != found.second; ++it) {
         _poller->rm_fd (it->second.handle);
         if (it->second.fd != retired_fd)
@@ -232,12 +251,20 @@ void zmq::io_thread_t::release (mailbox_t *socket_)
     }
     _watched.erase (found.first, found.second);
     socket_->read_by (NULL);
+    if (_ending && _watched.empty () && !_started)
+        start ();
+}
+
+void zmq::io_thread_t::start_when_free ()
+{
+    scoped_lock_t lock (_serving);
+    _ending = true;
+    if (_watched.empty () && !_started)
+        start ();
 }
 
 void zmq::io_thread_t::start ()
 {
-    while (!_watched.empty ())
-        release (_watched.begin ()->first);
     _mailbox.read_by (NULL);
     _started = true;",
         },
@@ -266,9 +293,11 @@ pub const POLLER_H: Patch = Patch {
         new: "
     static int max_fds ();
 
-    //  A round of the loop, which waits no longer than that, and how many events it had.
+    //  The two halves of a round of the loop. Timers: how long until the next, or 0.
+    //  Events: waits no longer than for that, and for the timeout; how many there were.
     //  False when the loop ends.
-    bool run_once (int timeout_, int *events_);
+    int run_timers ();
+    bool wait (int until_timer_, int timeout_, int *events_);
 
     fd_t get_fd () const { return _epoll_fd; }
 ",
@@ -303,11 +332,13 @@ class runner_t
     void set_to_this_thread ();
     bool is_this_thread () const;
 
-    //  It has sent a command to one of its own mailboxes.
+    //  Its own mailbox, beside those of the sockets that it serves.
+    const void *own;
+    //  It has sent a command to one of these.
     bool has_sent;
 
   private:
-    std::atomic<const void *> _thread;
+    std::atomic<uint64_t> _thread;
 };
 
 class mailbox_t ZMQ_FINAL : public i_mailbox, public i_poll_events
@@ -324,6 +355,7 @@ class mailbox_t ZMQ_FINAL : public i_mailbox, public i_poll_events
     //  It is read by this runner, or by none. A runner needs no signal for what it has
     //  sent itself, and looks for the signal of somebody else when its poller tells of it.
     void read_by (runner_t *runner_);
+    bool has_runner () const;
     bool has_commands () const;
 
     //  There is a signal.
@@ -382,7 +414,8 @@ pub const SOCKET: Patch = Patch {
             new: "
     if (option_ == 19783 || option_ == 19784) {
         io_thread_t *const io_thread = choose_io_thread (0);
-        if (!io_thread || io_thread->is_started () || *optvallen_ != sizeof (int)) {
+        if (_thread_safe || !static_cast<mailbox_t *> (_mailbox)->has_runner ()
+            || *optvallen_ != sizeof (int)) {
             errno = EINVAL;
             return -1;
         }
@@ -409,9 +442,8 @@ pub const SOCKET: Patch = Patch {
     //  Mark the socket as dead
     _tag = 0xdeadbeef;
 
-    io_thread_t *const io_thread = choose_io_thread (0);
-    if (!_thread_safe && io_thread && !io_thread->is_started ())
-        io_thread->release (static_cast<mailbox_t *> (_mailbox));
+    if (!_thread_safe && static_cast<mailbox_t *> (_mailbox)->has_runner ())
+        choose_io_thread (0)->release (static_cast<mailbox_t *> (_mailbox));
 ",
         },
     ],

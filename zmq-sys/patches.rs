@@ -270,22 +270,28 @@ zmq::mailbox_t::mailbox_t ()
 {",
             times: 1,
             new: "
-//  Its address stands for this thread.
-static thread_local char here;
+//  Which thread this is; 0 is none.
+static uint64_t this_thread ()
+{
+    static std::atomic<uint64_t> threads (0);
+    static thread_local uint64_t number = 0;
+    if (!number)
+        number = ++threads;
+    return number;
+}
 
-zmq::runner_t::runner_t () : has_sent (false), _thread (NULL)
+zmq::runner_t::runner_t () : own (NULL), has_sent (false), _thread (0)
 {
 }
 
 void zmq::runner_t::set_to_this_thread ()
 {
-    if (!is_this_thread ())
-        _thread.store (&here, std::memory_order_relaxed);
+    _thread.store (this_thread (), std::memory_order_relaxed);
 }
 
 bool zmq::runner_t::is_this_thread () const
 {
-    return _thread.load (std::memory_order_relaxed) == &here;
+    return _thread.load (std::memory_order_relaxed) == this_thread ();
 }
 
 bool zmq::mailbox_t::is_read_here () const
@@ -302,6 +308,11 @@ void zmq::mailbox_t::read_by (runner_t *runner_)
         _active = false;
         _signaler.send ();
     }
+}
+
+bool zmq::mailbox_t::has_runner () const
+{
+    return _runner.load (std::memory_order_relaxed) != NULL;
 }
 
 bool zmq::mailbox_t::has_commands () const
@@ -333,8 +344,9 @@ zmq::mailbox_t::mailbox_t () : _runner (NULL), _signaled (false)
             new: "
     if (!ok) {
         if (is_read_here ()) {
+            runner_t *const runner = _runner.load (std::memory_order_relaxed);
             _active = true;
-            _runner.load (std::memory_order_relaxed)->has_sent = true;
+            runner->has_sent = runner->has_sent || this != runner->own;
         } else
             _signaler.send ();
     }",
@@ -404,17 +416,21 @@ void zmq::epoll_t::loop ()
 void zmq::epoll_t::loop ()
 {
     int events;
-    while (run_once (-1, &events)) {
+    while (wait (run_timers (), -1, &events)) {
     }
 }
 
-bool zmq::epoll_t::run_once (int timeout_, int *events_)
+int zmq::epoll_t::run_timers ()
+{
+    return static_cast<int> (execute_timers ());
+}
+
+bool zmq::epoll_t::wait (int until_timer_, int timeout_, int *events_)
 {
     epoll_event ev_buf[max_io_events];
 
     {
-        //  Execute any due timers.
-        int timeout = static_cast<int> (execute_timers ());
+        int timeout = until_timer_;
 ",
         },
         Edit {

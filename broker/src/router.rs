@@ -28,6 +28,9 @@ const LINGER_MS: i32 = 1_000;
 /// How many events of handshakes that failed may be unread.
 const MONITOR_EVENTS_MAX: i32 = 100_000;
 
+/// How often in a row bytes are moved of so many connections that others may have some, too.
+const RUNS_MAX: usize = 100;
+
 /// What libzmq counts for a frame beside its bytes.
 const BYTES_PER_FRAME: usize = 128;
 
@@ -40,7 +43,7 @@ pub(crate) struct Router {
     /// After the socket, which asks it; `None` if nobody is asked who it is.
     authenticator: Option<Authenticator>,
     /// Whether all has been read that libzmq had when it was last asked: nothing more is
-    /// there before its descriptor is readable.
+    /// there before bytes have moved, or libzmq's threads make its descriptor readable.
     drained: bool,
     /// Whether it is for the caller to move bytes.
     runs_io: bool,
@@ -183,23 +186,29 @@ impl Router {
         Ok(!self.drained)
     }
 
-    /// Whether there is nothing to read before [this](Router::fds) becomes readable. Whoever
-    /// waits asks this right before.
+    /// Whether there is nothing to read before [bytes move](Router::run_io) or
+    /// [this](Router::fds) becomes readable. Whoever waits asks this right before.
     pub(crate) fn is_quiet(&mut self) -> Result<bool, zmq::Error> {
         Ok(self.drained || !self.look_at_hand()?)
     }
 
     /// From now on [`Router::run_io`] alone moves bytes, if the context has no threads for
     /// that. It ends when one of these is readable.
-    pub(crate) fn take_io<'a>(
+    ///
+    /// # Safety
+    ///
+    /// Nobody else has I/O run in the context.
+    #[expect(unsafe_code, reason = "passes on what majordomo-io asks for")]
+    pub(crate) unsafe fn take_io(
         &mut self,
-        others: impl Iterator<Item = &'a UnixStream>,
+        others: [Option<&UnixStream>; 2],
     ) -> Result<(), zmq::Error> {
-        for stream in others {
-            self.runs_io = majordomo_io::watch(&mut self.socket, stream.as_fd())?;
-        }
-        if let Some(asked) = &self.authenticator {
-            self.runs_io = majordomo_io::watch(&mut self.socket, asked.wake().as_fd())?;
+        // SAFETY: it is the only one, and these are no files.
+        let [first, second] = others;
+        let news = self.authenticator.as_ref().map(Authenticator::wake);
+        for stream in [first, second, news].into_iter().flatten() {
+            // SAFETY: it is the only one, and these are no files.
+            self.runs_io = unsafe { majordomo_io::watch(&mut self.socket, stream.as_fd())? };
         }
         Ok(())
     }
@@ -211,7 +220,16 @@ impl Router {
             return Ok(None);
         }
         self.drained = false;
-        majordomo_io::run(&mut self.socket, wait).map(Some)
+        let mut found = majordomo_io::run(&mut self.socket, wait)?;
+        // Whoever speaks comes before what is done for the first of them.
+        for _ in 0..RUNS_MAX {
+            if !found.more {
+                break;
+            }
+            let further = majordomo_io::run(&mut self.socket, Some(Duration::ZERO))?;
+            found = Found { told: found.told || further.told, more: further.more };
+        }
+        Ok(Some(found))
     }
 
     /// What becomes readable when a message comes, and when the authenticator has news.

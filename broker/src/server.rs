@@ -58,6 +58,8 @@ pub struct Server {
     drain_max: usize,
     spin: Duration,
     heard: Heard,
+    /// Whether nobody else has it.
+    owns_context: bool,
     progress: Progress,
 }
 
@@ -118,7 +120,8 @@ impl Server {
                 context
             }
         };
-        Self::bind_in(&context, config)
+        let server = Self::bind_in(&context, config)?;
+        Ok(Server { owns_context: true, ..server })
     }
 
     /// As [`Server::bind`], in a context of yours: peers in the same process can
@@ -165,6 +168,7 @@ impl Server {
             drain_max: config.drain_max(),
             spin: config.spin(),
             heard: Heard::new(config.heartbeat_interval(), now),
+            owns_context: false,
             progress: Progress::Serving,
         })
     }
@@ -206,7 +210,13 @@ impl Server {
     pub fn run(mut self) -> Result<Counters, ServerError> {
         let mut caught_up = true;
         let others = [Some(&self.stop_requests), self.hangups.as_ref()];
-        self.router.take_io(others.into_iter().flatten())?;
+        if self.owns_context {
+            #[expect(unsafe_code, reason = "see majordomo-io")]
+            // SAFETY: nobody else knows the context.
+            unsafe {
+                self.router.take_io(others)?;
+            }
+        }
         // Nobody is served before it is known who may do what.
         self.read_news(now())?;
         loop {
@@ -217,7 +227,7 @@ impl Server {
                 self.read_news(now)?;
             }
             caught_up = self.read(now)?;
-            let heard_until = self.heard.until(now, caught_up && found.nothing);
+            let heard_until = self.heard.until(now, caught_up && !found.more);
             self.engine.handle_timeout(now, heard_until);
             self.journal.handle_timeout(now);
             self.act(now)?;
@@ -243,7 +253,7 @@ impl Server {
         match self.router.run_io(left)? {
             Some(found) => Ok(found),
             // What libzmq's threads have at hand is all there is.
-            None => Ok(Found { told: !is_quiet || self.poll(left)?, nothing: true }),
+            None => Ok(Found { told: !is_quiet || self.poll(left)?, more: false }),
         }
     }
 

@@ -10,6 +10,9 @@
 //! With any other libzmq [`serve`] and [`watch`] say `false`, libzmq's threads move the
 //! bytes, and its user waits as usual.
 //!
+//! They are unsafe since a [`zmq::Socket`] can be sent to another thread, and the sockets of
+//! such a context share what a socket usually has to itself.
+//!
 //! It knows nothing of what the messages mean.
 
 use std::ffi::{c_int, c_void};
@@ -39,23 +42,34 @@ pub fn context() -> zmq::Context {
     context
 }
 
-/// Has the one who runs I/O serve this socket, which nobody else may use from now on.
-/// Whether there is I/O to run: not in an ordinary context.
+/// Has the one who runs I/O serve this socket. Whether there is I/O to run: not in an
+/// ordinary context.
+///
+/// # Safety
+///
+/// No two of all the sockets that are served in this context may be used at the same time,
+/// which threads ensure that own them all, or take turns under a lock.
 ///
 /// # Errors
 ///
 /// What libzmq says of a context that has ended.
-pub fn serve(socket: &mut zmq::Socket) -> zmq::Result<bool> {
+#[expect(unsafe_code, reason = "sockets can be sent to other threads, and then share too much")]
+pub unsafe fn serve(socket: &mut zmq::Socket) -> zmq::Result<bool> {
     set(socket, -1)
 }
 
 /// As [`serve`], and a [`run`] ends when `fd` is readable, as long as the socket is open. A
 /// duplicate of it is kept.
 ///
+/// # Safety
+///
+/// As [`serve`]; and `fd` is no regular file, for which nobody can wait.
+///
 /// # Errors
 ///
 /// As [`serve`], and EMFILE when the process has no descriptor left.
-pub fn watch(socket: &mut zmq::Socket, fd: BorrowedFd<'_>) -> zmq::Result<bool> {
+#[expect(unsafe_code, reason = "as `serve`")]
+pub unsafe fn watch(socket: &mut zmq::Socket, fd: BorrowedFd<'_>) -> zmq::Result<bool> {
     set(socket, fd.as_raw_fd())
 }
 
@@ -67,18 +81,17 @@ pub fn watch(socket: &mut zmq::Socket, fd: BorrowedFd<'_>) -> zmq::Result<bool> 
 /// and until all of them have been looked at (for a message or an event) there may be no
 /// further wait.
 ///
-/// It may end early, and without anything to tell. Threads may take turns with the sockets
-/// of a context, but never use them at once.
+/// It may end early, and without anything to tell.
 ///
 /// # Errors
 ///
-/// EINVAL where there is no I/O to run.
+/// EINVAL for a socket that is not served.
 pub fn run(socket: &mut zmq::Socket, wait: Option<Duration>) -> zmq::Result<Found> {
     // No sooner than it is told.
     let wait_ms = wait
         .map_or(-1, |wait| c_int::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX));
     let found = ask(socket, RUN, wait_ms)?;
-    Ok(Found { told: found & 1 != 0, nothing: found == 0 })
+    Ok(Found { told: found & 1 != 0, more: found & 2 != 0 })
 }
 
 /// What a [`run`] found.
@@ -86,9 +99,9 @@ pub fn run(socket: &mut zmq::Socket, wait: Option<Duration>) -> zmq::Result<Foun
 pub struct Found {
     /// A descriptor that is [watched](watch) is readable.
     pub told: bool,
-    /// Nothing at all up to the end of the wait. Otherwise there may be more: what has come
-    /// is moved a piece of each connection at a time, and of so many connections.
-    pub nothing: bool,
+    /// So many connections had something (256) that others may have, too. If not, a piece
+    /// was read of each that had.
+    pub more: bool,
 }
 
 /// What is readable when there is I/O to [run], for somebody who waits for it without the

@@ -1,13 +1,27 @@
 //! Against peers of ordinary contexts, whose threads do their I/O.
 
 use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
-use super::*;
+use super::{context, descriptor, run};
 
 const LIMIT: Duration = Duration::from_secs(30);
+
+#[expect(unsafe_code, reason = "for all tests")]
+fn serve(socket: &mut zmq::Socket) -> zmq::Result<bool> {
+    // SAFETY: each test uses its sockets in one thread, or under a lock.
+    unsafe { super::serve(socket) }
+}
+
+#[expect(unsafe_code, reason = "for all tests")]
+fn watch(socket: &mut zmq::Socket, fd: BorrowedFd<'_>) -> zmq::Result<bool> {
+    // SAFETY: as above, and all of these are sockets.
+    unsafe { super::watch(socket, fd) }
+}
 
 /// A socket in a context of its own, which is run here, and where it listens.
 fn listening(kind: zmq::SocketType) -> (zmq::Socket, String) {
@@ -109,24 +123,14 @@ fn a_descriptor_that_is_watched_ends_the_wait() {
     let (mut bell, mut ear) = UnixStream::pair().unwrap();
     let (mut router, endpoint) = listening(zmq::ROUTER);
     assert!(watch(&mut router, std::os::fd::AsFd::as_fd(&ear)).unwrap());
-    let run_until_idle = |router: &mut zmq::Socket| {
-        loop {
-            let found = run(router, Some(Duration::ZERO)).unwrap();
-            assert!(!found.told);
-            if found.nothing {
-                break;
-            }
-            router.get_events().unwrap();
-        }
-    };
-    run_until_idle(&mut router);
+    assert!(!run(&mut router, Some(Duration::ZERO)).unwrap().told);
     bell.write_all(b"x").unwrap();
     // As long as it is readable.
     for _ in 0..3 {
-        assert_eq!(run(&mut router, None), Ok(Found { told: true, nothing: false }));
+        assert!(run(&mut router, None).unwrap().told);
     }
     ear.read_exact(&mut [0]).unwrap();
-    run_until_idle(&mut router);
+    assert!(!run(&mut router, Some(Duration::ZERO)).unwrap().told);
     let context = zmq::Context::new();
     let dealer = dealer(&context, &endpoint);
     dealer.send("hello", 0).unwrap();
@@ -317,7 +321,7 @@ fn sockets_come_and_go_while_others_are_served() {
 
 /// More than libzmq looks at in a round.
 #[test]
-fn when_nothing_is_found_all_has_been_read() {
+fn when_there_is_no_more_all_have_been_read() {
     let (mut router, endpoint) = listening(zmq::ROUTER);
     let context = zmq::Context::new();
     let dealers: Vec<_> = (0..400).map(|_| dealer(&context, &endpoint)).collect();
@@ -342,9 +346,105 @@ fn when_nothing_is_found_all_has_been_read() {
             assert_eq!(message[1], b"last words");
             read += 1;
         }
-        if found.nothing {
+        if !found.more {
             break;
         }
     }
     assert_eq!(read, count);
+}
+
+/// A connection that is made when a timer says so.
+#[test]
+fn what_a_timer_brings_is_not_slept_over() {
+    let directory = std::env::temp_dir().join(format!("majordomo-io-{}", std::process::id()));
+    let endpoint = format!("ipc://{}", directory.display());
+    let context = context();
+    let mut dealer = context.socket(zmq::DEALER).unwrap();
+    dealer.set_linger(0).unwrap();
+    dealer.set_reconnect_ivl(50).unwrap();
+    assert!(serve(&mut dealer).unwrap());
+    // It fails: nobody is there.
+    dealer.connect(&endpoint).unwrap();
+    dealer.send("hello", zmq::DONTWAIT).unwrap();
+    run(&mut dealer, Some(Duration::ZERO)).unwrap();
+    let others = zmq::Context::new();
+    let router = others.socket(zmq::ROUTER).unwrap();
+    router.set_rcvtimeo(30_000).unwrap();
+    router.set_linger(0).unwrap();
+    router.bind(&endpoint).unwrap();
+    let peer = thread::spawn(move || {
+        let message = router.recv_multipart(0).expect("the message comes");
+        router.send_multipart(message, 0).unwrap();
+        router
+    });
+    assert_eq!(next(&mut dealer), [b"hello"]);
+    drop(peer.join().unwrap());
+}
+
+#[test]
+fn what_one_socket_sends_to_another_is_not_slept_over() {
+    let context = context();
+    let mut sockets = [zmq::DEALER, zmq::DEALER].map(|kind| context.socket(kind).unwrap());
+    sockets[0].bind("inproc://a").unwrap();
+    sockets[1].connect("inproc://a").unwrap();
+    for socket in &mut sockets {
+        assert!(serve(socket).unwrap());
+    }
+    for _ in 0..100 {
+        for socket in &mut sockets {
+            run(socket, Some(Duration::ZERO)).unwrap();
+            socket.get_events().unwrap();
+        }
+        // Both have been looked at, and now one has something.
+        sockets[0].send("hello", zmq::DONTWAIT).unwrap();
+        run(&mut sockets[0], None).unwrap();
+        assert_eq!(&sockets[1].recv_msg(zmq::DONTWAIT).unwrap()[..], b"hello");
+    }
+}
+
+#[test]
+fn a_context_that_ends_is_told_of() {
+    let mut context = context();
+    let mut router = context.socket(zmq::ROUTER).unwrap();
+    router.bind("tcp://127.0.0.1:*").unwrap();
+    serve(&mut router).unwrap();
+    let (running, is_running) = std::sync::mpsc::channel();
+    let owner = thread::spawn(move || {
+        loop {
+            match router.recv_multipart(zmq::DONTWAIT) {
+                Err(zmq::Error::EAGAIN) => {
+                    let _ = running.send(());
+                    let _ = run(&mut router, None);
+                }
+                ended => return ended.unwrap_err(),
+            }
+        }
+    });
+    is_running.recv().unwrap();
+    context.destroy().unwrap();
+    assert_eq!(owner.join().unwrap(), zmq::Error::ETERM);
+}
+
+/// It may look like that thread: libc uses its memory again.
+#[test]
+fn a_thread_that_comes_after_the_one_that_ran_is_another() {
+    let context = context();
+    let mut inside = context.socket(zmq::DEALER).unwrap();
+    inside.bind("inproc://inside").unwrap();
+    serve(&mut inside).unwrap();
+    let peer = dealer(&context, "inproc://inside");
+    let run_quietly = move || {
+        for _ in 0..5 {
+            run(&mut inside, Some(Duration::ZERO)).unwrap();
+            inside.get_events().unwrap();
+        }
+        inside
+    };
+    let mut inside = thread::spawn(run_quietly).join().unwrap();
+    let fd = descriptor(&mut inside).unwrap().unwrap();
+    let mut items = [zmq::PollItem::from_fd(fd, zmq::POLLIN)];
+    assert_eq!(zmq::poll(&mut items, 0), Ok(0));
+    let peer = thread::spawn(move || peer.send("hello", 0).map(|()| peer).unwrap());
+    let _peer = peer.join().unwrap();
+    assert_eq!(zmq::poll(&mut items, 30_000), Ok(1), "it tells");
 }

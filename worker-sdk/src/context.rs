@@ -32,7 +32,11 @@ impl Context {
     pub(crate) fn socket(&self, kind: zmq::SocketType) -> zmq::Result<zmq::Socket> {
         let mut socket = self.context.socket(kind)?;
         if self.is_run {
-            majordomo_io::serve(&mut socket)?;
+            #[expect(unsafe_code, reason = "see majordomo-io")]
+            // SAFETY: all sockets of this context are with the I/O thread.
+            unsafe {
+                majordomo_io::serve(&mut socket)?;
+            }
         }
         Ok(socket)
     }
@@ -51,6 +55,8 @@ pub(crate) fn own(
     }
     let context = majordomo_io::context();
     let mut runner = context.socket(zmq::PAIR)?;
-    let is_run = majordomo_io::watch(&mut runner, ear.as_fd())?;
+    #[expect(unsafe_code, reason = "see majordomo-io")]
+    // SAFETY: all sockets of this context are with the I/O thread; the ear is a socket.
+    let is_run = unsafe { majordomo_io::watch(&mut runner, ear.as_fd())? };
     Ok((vec![Context { context, is_run }], is_run.then_some(runner)))
 }

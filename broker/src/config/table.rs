@@ -541,7 +541,8 @@ pub static KEYS: &[Key] = &[
         },
         about: "Threads that move bytes between the network and the broker.",
         reason: "With 0 the broker does it itself: a message takes the least CPU and the shortest \
-                 time. With more, encryption and large bodies use further cores, if there are any.",
+                 time. With more, moving bytes, and encryption above all, uses further cores, if \
+                 there are any.",
     },
     Key {
         name: "drain_max",
