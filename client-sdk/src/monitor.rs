@@ -24,9 +24,9 @@ pub(crate) enum Told {
 /// A socket that tells when the connection of another one completes and breaks.
 ///
 /// Whoever does ZeroMQ's I/O waits for ever to tell an event when nobody is there any
-/// more to be told, and with it everything in the context. A closed socket goes on telling until
-/// it has come to its end, which nobody can wait for. So a socket tells nothing any more
-/// before it is closed.
+/// more to be told, and with it everything in the context. A closed socket goes on
+/// telling until it has come to its end, which nobody can wait for. So a socket tells
+/// nothing any more before it is closed.
 pub(crate) struct Monitor(Socket);
 
 /// What a monitor tells. CONNECT_RETRIED: an attempt failed. So a socket has few events

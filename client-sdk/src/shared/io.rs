@@ -122,12 +122,13 @@ impl Loop {
     }
 
     fn turn(&mut self, now: Instant) -> Result<Go, Failed> {
-        if self.handed.closed.load(Ordering::Acquire) {
-            self.closing.get_or_insert(now + CLOSE);
-        }
         if self.dialog.poll_timeout().is_some_and(|due| due <= now) {
+            // Before anything is looked for that may have been rung for.
             self.run(Duration::ZERO)?;
             self.disturb();
+        }
+        if self.handed.closed.load(Ordering::Acquire) {
+            self.closing.get_or_insert(now + CLOSE);
         }
         for broker in 0..self.links.len() {
             self.read(broker, now)?;
