@@ -6,6 +6,7 @@ use std::time::Duration;
 use majordomo_protocol::mmi::{BROKER, BrokerReport, SERVICE};
 use majordomo_protocol::{Body, Security, ServiceName, Version};
 
+use crate::context::Context;
 use crate::dialog::{Delivery, Dialog, Reply, Settings};
 use crate::error::{Error, Violation};
 use crate::io::{self, Io};
@@ -18,6 +19,16 @@ use crate::security::{self, Credentials};
 /// calls. It can be moved to another thread between calls; threads that call at
 /// the same time have a client each, and may share a ZeroMQ
 /// [context](BlockingClientBuilder::context).
+///
+/// # Between calls
+///
+/// In a ZeroMQ context of its own, the default, no thread beside the caller's moves bytes:
+/// calls do. Between them nothing is sent or received. A connection that ended meanwhile is
+/// noticed by the next call, before it sends, and replaced; that is no try. Of a
+/// [stream](BlockingClient::stream) that is not read, no more comes than the system's
+/// buffers hold, and the broker keeps or drops the rest. libzmq's thread moves bytes where
+/// the context was given, where an endpoint has a host's name instead of its address (to
+/// look it up may take long), and where libzmq is not the one of this workspace.
 ///
 /// # How long a call can block
 ///
@@ -309,7 +320,8 @@ impl BlockingClientBuilder {
     }
 
     /// The ZeroMQ context to use, for `inproc` endpoints or to share its I/O thread
-    /// among many clients. Default: one of its own.
+    /// among many clients. Default: one of its own, whose bytes are moved
+    /// [by calls](BlockingClient#between-calls).
     pub fn context(mut self, context: zmq::Context) -> Self {
         self.context = Some(context);
         self
@@ -325,10 +337,9 @@ impl BlockingClientBuilder {
             return Err(Error::CurveMissing);
         }
         let dialog = Dialog::new(self.settings, fastrand::u64(..))?;
-        Ok(BlockingClient {
-            dialog,
-            io: Io::new(self.context.unwrap_or_default(), self.credentials),
-        })
+        let context = Context::new(self.context, &dialog.settings().endpoints);
+        let io = Io::new(context, self.credentials);
+        Ok(BlockingClient { dialog, io })
     }
 }
 

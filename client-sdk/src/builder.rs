@@ -179,7 +179,9 @@ impl ClientBuilder {
     }
 
     /// The ZeroMQ context to use, for `inproc` endpoints or to share its I/O thread.
-    /// Default: one of its own.
+    /// Default: one of its own, which needs none: the client's thread, or a caller that
+    /// waits, moves its bytes. Where an endpoint has a host's name instead of its address,
+    /// libzmq's thread does, since to look it up may take long.
     pub fn context(mut self, context: zmq::Context) -> Self {
         self.context = Some(context);
         self
@@ -195,8 +197,7 @@ impl ClientBuilder {
         if !security::is_possible(&self.credentials) {
             return Err(CallError::CurveMissing);
         }
-        let context = self.context.unwrap_or_default();
-        Client::start(self.settings, self.when_full, self.credentials, context)
+        Client::start(self.settings, self.when_full, self.credentials, self.context)
     }
 }
 

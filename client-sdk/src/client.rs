@@ -14,6 +14,7 @@ use majordomo_protocol::{Body, ServiceName};
 use crate::builder::{ClientBuilder, WhenFull};
 use crate::call::Call;
 use crate::call_error::CallError;
+use crate::context::Context;
 use crate::mmi;
 use crate::options::Options;
 use crate::places::Places;
@@ -112,7 +113,7 @@ impl Client {
         settings: Settings,
         when_full: WhenFull,
         credentials: Credentials,
-        context: zmq::Context,
+        context: Option<zmq::Context>,
     ) -> Result<Self, CallError> {
         // The hasher's keys come from the system's randomness.
         let seed = RandomState::new().build_hasher().finish();
@@ -120,6 +121,7 @@ impl Client {
         let settings = dialog.settings().clone();
         let (submits, taken) = crossbeam_channel::bounded(settings.outstanding_max);
         let handed = Arc::new(Handed::default());
+        let context = Context::new(context, &settings.endpoints);
         let driver = Driver::new(context, credentials, dialog, taken, handed.clone());
         let driver = Arc::new(driver.map_err(CallError::Start)?);
         let run = driver.clone();

@@ -12,11 +12,13 @@ use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
+use majordomo_io::retry;
 use majordomo_protocol::{HandshakeFailure, Security, dump};
 
+use crate::context::Context;
 use crate::monitor::{Monitor, Told};
 use crate::security;
-use crate::socket::{Socket, retry};
+use crate::socket::Socket;
 
 /// How long after a refused connection another is tried.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
@@ -77,7 +79,7 @@ pub(crate) enum Ready {
 
 impl Connection {
     pub(crate) fn open(
-        context: &zmq::Context,
+        context: &mut Context,
         endpoint: &str,
         security: &Security,
         reply_bytes_max: usize,
@@ -249,19 +251,35 @@ impl Connection {
     }
 
     /// Waits until something may have changed, or for `left`.
-    pub(crate) fn wait(&mut self, left: Duration) -> Result<(), Failed> {
-        if self.is_quiet() {
-            let left = if self.must_look() { left.min(LOOK) } else { left };
-            let mut items = readable(self.fds());
-            poll(&mut items, left)?;
-            self.told(&mut items.iter());
+    pub(crate) fn wait(&mut self, context: &mut Context, left: Duration) -> Result<(), Failed> {
+        if !self.is_quiet() {
+            return Ok(());
         }
+        let left = if self.must_look() { left.min(LOOK) } else { left };
+        if context.runs_io() {
+            return self.run(context, left);
+        }
+        let mut items = readable(self.fds());
+        poll(&mut items, left)?;
+        self.told(&mut items.iter());
+        Ok(())
+    }
+
+    /// Moves bytes, if that is not for others to do, and waits for the first at most so long.
+    pub(crate) fn run(&mut self, context: &mut Context, wait: Duration) -> Result<(), Failed> {
+        run(context, wait)?;
+        self.disturb();
         Ok(())
     }
 }
 
+/// Moves bytes, if that is not for others to do. Whether the context was rung.
+pub(crate) fn run(context: &mut Context, wait: Duration) -> Result<bool, Failed> {
+    context.run(wait).map_err(failed("wait"))
+}
+
 /// Opens the second connection to a peer of this process.
-fn second(context: &zmq::Context, endpoint: &str) -> zmq::Result<zmq::Socket> {
+fn second(context: &mut Context, endpoint: &str) -> zmq::Result<zmq::Socket> {
     let socket = context.socket(zmq::DEALER)?;
     socket.set_linger(0)?;
     socket.connect(endpoint)?;
@@ -279,6 +297,16 @@ impl Drop for Connection {
 /// What to poll for these to be readable.
 pub(crate) fn readable<'a>(fds: impl Iterator<Item = RawFd>) -> Vec<zmq::PollItem<'a>> {
     fds.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect()
+}
+
+/// What is readable when there are bytes to move, if that is not for others to do.
+pub(crate) fn descriptor(context: &mut Context) -> Result<Option<RawFd>, Failed> {
+    context.descriptor().map_err(failed("look at a socket"))
+}
+
+/// Waits for so long, or until something may have changed.
+pub(crate) fn pause(context: &mut Context, left: Duration) -> Result<(), Failed> {
+    if context.runs_io() { run(context, left).map(|_| ()) } else { poll(&mut [], left) }
 }
 
 /// Waits for one of `items`, for a signal, or for `left`, rounded up.
@@ -303,28 +331,33 @@ mod tests {
     /// stop them, and the context would not end.
     #[test]
     fn connections_that_are_closed_at_any_moment_leave_a_context_that_ends() {
-        let context = zmq::Context::new();
-        let broker = context.socket(zmq::ROUTER).unwrap();
+        for mut context in [Context::new(None, &[]), Context::new(Some(zmq::Context::new()), &[])] {
+            close_connections_at_any_moment(&mut context);
+            let (ended, has_ended) = crossbeam_channel::bounded(1);
+            std::thread::spawn(move || {
+                drop(context);
+                ended.send(())
+            });
+            has_ended.recv_timeout(Duration::from_secs(30)).expect("the context ends");
+        }
+    }
+
+    fn close_connections_at_any_moment(context: &mut Context) {
+        let brokers = zmq::Context::new();
+        let broker = brokers.socket(zmq::ROUTER).unwrap();
         broker.set_linger(0).unwrap();
         broker.bind("tcp://127.0.0.1:*").unwrap();
         let endpoint = broker.get_last_endpoint().unwrap().unwrap();
-        let open = |endpoint: &str| {
-            Connection::open(&context, endpoint, &Security::Null, 1).ok().expect("it opens")
+        let open = |context: &mut Context, endpoint: &str| {
+            Connection::open(context, endpoint, &Security::Null, 1).ok().expect("it opens")
         };
         for round in 0..300 {
-            let mut connection = open(&endpoint);
-            let _refused = open("tcp://127.0.0.1:1");
+            let mut connection = open(context, &endpoint);
+            let _refused = open(context, "tcp://127.0.0.1:1");
             for _ in 0..round % 4 {
-                connection.wait(Duration::from_millis(1)).ok().expect("it can wait");
+                connection.wait(context, Duration::from_millis(1)).ok().expect("it can wait");
                 connection.ready().ok().expect("it can be looked at");
             }
         }
-        drop(broker);
-        let (ended, has_ended) = crossbeam_channel::bounded(1);
-        std::thread::spawn(move || {
-            drop(context);
-            ended.send(())
-        });
-        has_ended.recv_timeout(Duration::from_secs(30)).expect("the context ends");
     }
 }

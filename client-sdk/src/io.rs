@@ -3,10 +3,14 @@
 //! [`Io::drive`] is the loop that gives a [`Dialog`] its events and does its
 //! actions. All that is decided is decided there, and the ways of ZeroMQ are in
 //! [`connection`](crate::connection).
+//!
+//! In a [context](crate::context) of its own bytes move in these loops alone, and nothing
+//! does between calls: each call begins with what has come since the last one.
 
 use std::time::{Duration, Instant};
 
 use crate::connection::{self, Connection, Failed, Ready};
+use crate::context::Context;
 use crate::dialog::{Action, Dialog, Event, Reply, Settings, Want};
 use crate::error::Error;
 use crate::security::Credentials;
@@ -19,7 +23,7 @@ pub(crate) fn now() -> Instant {
 
 /// The socket of a client, if one is open.
 pub(crate) struct Io {
-    context: zmq::Context,
+    context: Context,
     credentials: Credentials,
     connection: Option<Connection>,
     /// Set once the context was terminated; ZeroMQ does not allow to use it then.
@@ -27,13 +31,13 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    pub(crate) fn new(context: zmq::Context, credentials: Credentials) -> Self {
+    pub(crate) fn new(context: Context, credentials: Credentials) -> Self {
         Io { context, credentials, connection: None, closed: false }
     }
 
-    fn open(&self, endpoint: &str, settings: &Settings) -> Result<Connection, Failed> {
+    fn open(&mut self, endpoint: &str, settings: &Settings) -> Result<Connection, Failed> {
         let security = self.credentials.of(endpoint);
-        Connection::open(&self.context, endpoint, security, settings.reply_bytes_max)
+        Connection::open(&mut self.context, endpoint, security, settings.reply_bytes_max)
     }
 
     /// Does what the dialog asks for until it hands out a reply or fails. Blocks at
@@ -51,12 +55,15 @@ impl Io {
         dialog.abandon();
         while dialog.poll_action().is_some() {}
         self.connection = None;
+        // The broker is told now that it was closed, not by the next call.
+        self.context.renew();
     }
 
     fn drive_until_reply(&mut self, dialog: &mut Dialog) -> Result<Reply, Error> {
         if self.closed {
             return Err(Error::Closed { sent: false });
         }
+        self.catch_up().map_err(|failed| self.refused(failed, dialog))?;
         loop {
             while let Some(action) = dialog.poll_action() {
                 match action {
@@ -80,6 +87,14 @@ impl Io {
         }
     }
 
+    /// Takes in what has come, so that nothing is sent over a connection that broke.
+    fn catch_up(&mut self) -> Result<(), Failed> {
+        match &mut self.connection {
+            Some(connection) => connection.run(&mut self.context, Duration::ZERO),
+            None => Ok(()),
+        }
+    }
+
     /// Waits for the next event or for the dialog's time, whichever is first. The
     /// clock is read before the socket, so that what has come counts, even when it
     /// is seen late.
@@ -90,12 +105,12 @@ impl Io {
         let Some(connection) = &mut self.connection else {
             match left {
                 Duration::ZERO => dialog.handle_timeout(now),
-                left => connection::poll(&mut [], left)?,
+                left => connection::pause(&mut self.context, left)?,
             }
             return Ok(());
         };
         if left.is_zero() {
-            connection.disturb();
+            connection.run(&mut self.context, Duration::ZERO)?;
         }
         let ready = connection.ready()?;
         if let Some(failure) = connection.handshake() {
@@ -105,7 +120,13 @@ impl Io {
             }
         }
         match (ready, dialog.want()) {
-            (Ready::Readable, _) => dialog.handle(Event::Message(connection.receive()?), now),
+            (Ready::Readable, want) => {
+                let is_late = matches!(want, Want::Send(_));
+                dialog.handle(Event::Message(connection.receive()?), now);
+                if is_late {
+                    self.catch_up()?;
+                }
+            }
             (Ready::Lost, _) => dialog.handle(Event::<zmq::Message>::Lost, now),
             (Ready::Writable, Want::Send(frames)) => {
                 let event = match connection.send(frames)? {
@@ -120,9 +141,9 @@ impl Io {
                     let endpoint = connection.endpoint().to_owned();
                     self.connection = Some(self.open(&endpoint, dialog.settings())?);
                 }
-                pause => connection::poll(&mut [], left.min(pause))?,
+                pause => connection.wait(&mut self.context, left.min(pause))?,
             },
-            (Ready::Writable | Ready::Nothing, _) => connection.wait(left)?,
+            (Ready::Writable | Ready::Nothing, _) => connection.wait(&mut self.context, left)?,
         }
         Ok(())
     }

@@ -97,6 +97,7 @@ mod call;
 mod call_error;
 mod client;
 mod connection;
+mod context;
 pub mod dialog;
 mod error;
 mod event;
@@ -116,7 +117,6 @@ pub mod testing;
 mod typed;
 #[cfg(any(feature = "json", feature = "msgpack"))]
 mod typed_error;
-mod wake;
 
 pub use blocking::{BlockingClient, BlockingClientBuilder, BlockingReplies, failure};
 pub use builder::{ClientBuilder, WhenFull};

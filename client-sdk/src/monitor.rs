@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use majordomo_protocol::HandshakeFailure;
 use zmq::SocketEvent;
 
+use crate::context::Context;
 use crate::socket::Socket;
 
 /// What became of a connection.
@@ -22,14 +23,14 @@ pub(crate) enum Told {
 
 /// A socket that tells when the connection of another one completes and breaks.
 ///
-/// ZeroMQ's threads wait for ever to tell an event when nobody is there any more to
-/// be told, and with them everything in their context. They go on telling while a
-/// closed socket comes to its end, which nobody can wait for. So a socket tells nothing
-/// any more before it is closed.
+/// Whoever does ZeroMQ's I/O waits for ever to tell an event when nobody is there any
+/// more to be told, and with it everything in the context. A closed socket goes on
+/// telling until it has come to its end, which nobody can wait for. So a socket tells
+/// nothing any more before it is closed.
 pub(crate) struct Monitor(Socket);
 
 /// What a monitor tells. CONNECT_RETRIED: an attempt failed. So a socket has few events
-/// in its life, and its monitor never fills, which would stop ZeroMQ's thread too. Not
+/// in its life, and its monitor never fills, which would stop all I/O too. Not
 /// MONITOR_STOPPED: that is told when the socket has come to its end.
 const EVENTS: [SocketEvent; 7] = [
     SocketEvent::CONNECTED,
@@ -45,7 +46,7 @@ const EVENTS: [SocketEvent; 7] = [
 const MECHANISM_MISMATCH: u32 = 0x1100_0002;
 
 impl Monitor {
-    pub(crate) fn of(socket: &zmq::Socket, context: &zmq::Context) -> zmq::Result<Self> {
+    pub(crate) fn of(socket: &zmq::Socket, context: &mut Context) -> zmq::Result<Self> {
         let name = Self::name();
         // First, since nothing may fail once the socket is monitored.
         let monitor = Socket::new(context.socket(zmq::PAIR)?)?;

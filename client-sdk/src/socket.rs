@@ -7,6 +7,8 @@
 
 use std::os::fd::RawFd;
 
+use majordomo_io::retry;
+
 /// A socket that is only asked when it may have something.
 pub(crate) struct Socket {
     socket: zmq::Socket,
@@ -87,16 +89,6 @@ impl Socket {
             }
         }
         Ok(true)
-    }
-}
-
-/// Repeats a call that does not block while signals interrupt it.
-pub(crate) fn retry<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
-    loop {
-        match call() {
-            Err(zmq::Error::EINTR) => {}
-            done => return done,
-        }
     }
 }
 

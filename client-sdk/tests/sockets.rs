@@ -29,7 +29,11 @@ impl Router {
     }
 
     fn bind(endpoint: &str) -> Router {
-        let socket = zmq::Context::new().socket(zmq::ROUTER).expect("a socket");
+        Router::bind_in(&zmq::Context::new(), endpoint)
+    }
+
+    fn bind_in(context: &zmq::Context, endpoint: &str) -> Router {
+        let socket = context.socket(zmq::ROUTER).expect("a socket");
         socket.set_rcvtimeo(LONG.as_millis() as i32).expect("an option");
         socket.set_linger(0).expect("an option");
         // The port of a router just closed is free a moment later.
@@ -463,6 +467,58 @@ fn a_restart_of_the_broker_between_requests_is_survived() {
     restarted.recv().expect("a broker");
     assert_eq!(client.request("echo", "hello").expect("a reply"), Body::from("two"));
     broker.end();
+}
+
+/// Whoever moves bytes: nothing is sent over a connection that has ended, whatever came by
+/// it before.
+#[test]
+fn a_connection_that_ends_between_requests_costs_no_try() {
+    const ROUNDS: usize = 12;
+    let (asked, ask) = std::sync::mpsc::sync_channel::<()>(0);
+    let (endpoint, broker) = mortal_broker(move |mut router| {
+        for round in 0..ROUNDS {
+            let identity = router.answer("echo", "reply");
+            for _ in 0..round % 4 {
+                router.last(&identity, "echo", "unasked");
+            }
+            // It waits until all this has left; the client has it then, and the end.
+            router.socket.set_linger(-1).expect("an option");
+            asked.send(()).expect("a client");
+            router = router.restart();
+            asked.send(()).expect("a client");
+        }
+        Some(router)
+    });
+    let mut client = at(&endpoint).tries(1).build().expect("a client");
+    for _ in 0..ROUNDS {
+        assert_eq!(client.request("echo", "hello").expect("a reply"), Body::from("reply"));
+        ask.recv().expect("a broker");
+        ask.recv().expect("a broker");
+    }
+    broker.end();
+}
+
+/// Not by the next call: there may be none.
+#[test]
+fn a_stream_dropped_half_way_closes_its_connection() {
+    let context = zmq::Context::new();
+    let router = Router::bind_in(&context, "tcp://127.0.0.1:*");
+    let ends = zmq::SocketEvent::DISCONNECTED.to_raw();
+    router.socket.monitor("inproc://ends", i32::from(ends)).expect("a monitor");
+    let monitor = context.socket(zmq::PAIR).expect("a socket");
+    monitor.set_rcvtimeo(LONG.as_millis() as i32).expect("an option");
+    monitor.connect("inproc://ends").expect("a monitor");
+    let mut client = client(&router.endpoint);
+    let calling = thread::spawn(move || {
+        let mut replies = client.stream("echo", "hello").expect("a stream");
+        replies.next().expect("a part").expect("no error");
+        drop(replies);
+        client
+    });
+    let (identity, _) = router.receive();
+    router.partial(&identity, "echo", "one");
+    let _client = calling.join().expect("a part");
+    monitor.recv_multipart(0).expect("the connection ends");
 }
 
 #[test]

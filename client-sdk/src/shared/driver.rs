@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use majordomo_io::wake::{self, Bell, Ear};
 
 use super::Dialog;
 use super::io::{Go, Loop, Submit};
 use crate::client::Handed;
 use crate::connection;
+use crate::context::Context;
 use crate::security::Credentials;
 use crate::slot::{Pending, Slot};
-use crate::wake::{self, Bell, Ear};
 
 /// What one thread at a time drives: the I/O thread, or a caller that waits for its own
 /// reply and finds the I/O thread at rest. That saves it two wake-ups a call.
@@ -28,7 +29,7 @@ pub(crate) struct Driver {
 impl Driver {
     /// For calls that come by this channel.
     pub(crate) fn new(
-        context: zmq::Context,
+        context: Context,
         credentials: Credentials,
         dialog: Dialog<Pending>,
         submits: Receiver<Submit>,
@@ -36,6 +37,7 @@ impl Driver {
     ) -> io::Result<Self> {
         let (bell, ear) = wake::pair()?;
         let ear = Arc::new(ear);
+        let context = context.listen(ear.clone());
         let driven = Loop::new(context, credentials, dialog, submits, handed, ear.clone());
         Ok(Driver { driven: Mutex::new(Some(driven)), bell, ear })
     }
@@ -68,13 +70,15 @@ impl Driver {
         // Whatever it was rung for, or woken by, is done in these turns.
         self.ear.clear();
         turns.disturb();
-        match turns.go_on_while(|turns| !turns.is_at_rest()) {
-            Ok(Go::On) => Some(turns.rest()),
-            ended => {
-                turns.end(ended.err());
-                None
-            }
-        }
+        let failed = match turns.go_on_while(|turns| !turns.is_at_rest()) {
+            Ok(Go::On) => match turns.rest() {
+                Ok(rest) => return Some(rest),
+                Err(failed) => Some(failed),
+            },
+            ended => ended.err(),
+        };
+        turns.end(failed);
+        None
     }
 
     /// A caller waits for what it handed over to end at `slot`: it drives itself if nobody
@@ -114,8 +118,10 @@ struct Driving<'a> {
 
 impl Drop for Driving<'_> {
     fn drop(&mut self) {
-        // There may be other sockets now than those that are watched.
-        if self.turns.watched || !self.turns.is_at_rest() {
+        // There may be other sockets now than those that are watched, and what was said may
+        // not have left.
+        let turns = &mut self.turns;
+        if turns.watched || !turns.is_at_rest() || turns.may_have_unsent() {
             self.bell.ring();
         }
     }
@@ -132,7 +138,7 @@ mod tests {
         let dialog = Dialog::new(Settings::default(), 7).expect("settings");
         let (_submits, taken) = crossbeam_channel::bounded(1);
         let handed = Arc::new(Handed::default());
-        let (context, credentials) = (zmq::Context::new(), Credentials::default());
+        let (context, credentials) = (Context::new(None, &[]), Credentials::default());
         let driver = Driver::new(context, credentials, dialog, taken, handed).expect("a pipe");
         let is_rung = || {
             let mut items = [zmq::PollItem::from_fd(driver.ear.fd(), zmq::POLLIN)];

@@ -4,6 +4,9 @@
 //! let time pass, do what the dialog asks for, and send what became ready, to each
 //! broker in as few messages as may be. Then wait for the next event. Sockets are read
 //! before time passes, so that what has come counts, even when it is seen late.
+//!
+//! In a [context](crate::context) of its own the wait is what moves bytes. Whoever begins to
+//! drive lets move what can, so that nothing is sent over a connection that broke meanwhile.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -11,16 +14,17 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use majordomo_io::wake::Ear;
 
 use super::outbox::Outbox;
 use super::{Action, Counts, Dialog, Event, Request};
 use crate::call_error::CallError;
 use crate::client::Handed;
 use crate::connection::{self, Connection, Failed, LOOK, Ready};
+use crate::context::Context;
 use crate::io::now;
 use crate::security::Credentials;
 use crate::slot::Pending;
-use crate::wake::Ear;
 
 /// How many calls, and how many messages of a broker, are taken in one turn.
 const TURN_MAX: usize = 128;
@@ -43,7 +47,7 @@ pub(crate) struct Submit {
 
 /// The sockets, and all that decides what passes through them.
 pub(super) struct Loop {
-    context: zmq::Context,
+    context: Context,
     credentials: Credentials,
     dialog: Dialog<Pending>,
     submits: Receiver<Submit>,
@@ -64,6 +68,8 @@ struct Link {
     connection: Option<Connection>,
     /// Whether the dialog was told of its being complete, or of its end.
     told: bool,
+    /// Whether the broker was heard since something was last said to it, which has left then.
+    answered: bool,
     outbox: Outbox,
 }
 
@@ -76,7 +82,7 @@ pub(super) enum Go {
 
 impl Loop {
     pub(super) fn new(
-        context: zmq::Context,
+        context: Context,
         credentials: Credentials,
         dialog: Dialog<Pending>,
         submits: Receiver<Submit>,
@@ -100,6 +106,7 @@ impl Loop {
 
     /// Takes turns, one at least, for as long as `wanted` says so after each.
     pub(super) fn go_on_while(&mut self, wanted: impl Fn(&mut Self) -> bool) -> Result<Go, Failed> {
+        self.run(Duration::ZERO)?;
         loop {
             let now = now();
             if let Go::Ended = self.turn(now)? {
@@ -115,11 +122,13 @@ impl Loop {
     }
 
     fn turn(&mut self, now: Instant) -> Result<Go, Failed> {
+        if self.dialog.poll_timeout().is_some_and(|due| due <= now) {
+            // Before anything is looked for that may have been rung for.
+            self.run(Duration::ZERO)?;
+            self.disturb();
+        }
         if self.handed.closed.load(Ordering::Acquire) {
             self.closing.get_or_insert(now + CLOSE);
-        }
-        if self.dialog.poll_timeout().is_some_and(|due| due <= now) {
-            self.disturb();
         }
         for broker in 0..self.links.len() {
             self.read(broker, now)?;
@@ -184,20 +193,42 @@ impl Loop {
         self.open().for_each(Connection::disturb);
     }
 
+    /// Moves bytes, if that is not for others to do, and waits for the first at most so long.
+    fn run(&mut self, wait: Duration) -> Result<(), Failed> {
+        if !self.context.runs_io() {
+            return Ok(());
+        }
+        if connection::run(&mut self.context, wait)? {
+            self.ear.clear();
+        }
+        self.disturb();
+        Ok(())
+    }
+
+    /// Whether something that was said may have to wait for whoever runs I/O next.
+    pub(super) fn may_have_unsent(&self) -> bool {
+        self.context.runs_io()
+            && self.links.iter().any(|link| link.connection.is_some() && !link.answered)
+    }
+
     fn open(&mut self) -> impl Iterator<Item = &mut Connection> {
         self.links.iter_mut().filter_map(|link| link.connection.as_mut())
     }
 
     /// What tells that something comes, and how long there is nothing to do if it does not.
     /// While callers drive, what brokers send is theirs, and only looked for now and then.
-    pub(super) fn rest(&mut self) -> (Vec<RawFd>, Duration) {
+    pub(super) fn rest(&mut self) -> Result<(Vec<RawFd>, Duration), Failed> {
         let left = self.due(now());
-        self.watched = !std::mem::take(&mut self.by_caller);
+        // What may still have to leave needs somebody to move it.
+        self.watched = !std::mem::take(&mut self.by_caller) || self.may_have_unsent();
         if !self.watched {
-            return (vec![], left.min(REST));
+            return Ok((vec![], left.min(REST)));
+        }
+        if let Some(fd) = connection::descriptor(&mut self.context)? {
+            return Ok((vec![fd], left));
         }
         let open = self.links.iter().filter_map(|link| link.connection.as_ref());
-        (open.flat_map(Connection::fds).collect(), left)
+        Ok((open.flat_map(Connection::fds).collect(), left))
     }
 
     /// Before a call ends, since whoever waits for it may look at the counts then; but it
@@ -236,7 +267,8 @@ impl Loop {
 
     /// Reads what a broker sent, and what became of its connection.
     fn read(&mut self, broker: usize, now: Instant) -> Result<(), Failed> {
-        let Some(Link { connection: Some(connection), told, .. }) = self.links.get_mut(broker)
+        let Some(Link { connection: Some(connection), told, answered, .. }) =
+            self.links.get_mut(broker)
         else {
             return Ok(());
         };
@@ -246,6 +278,7 @@ impl Loop {
             Ready::Readable => {
                 for _ in 0..TURN_MAX {
                     let Some(frames) = connection.try_receive()? else { break };
+                    *answered = true;
                     if !std::mem::replace(told, true) {
                         self.dialog.handle(broker, Event::Connected, now);
                     }
@@ -318,7 +351,7 @@ impl Loop {
         let reply_bytes_max = settings.reply_bytes_max.max(BATCH_BYTES_MAX);
         log::debug!(broker = endpoint; "connecting");
         let security = self.credentials.of(endpoint);
-        let opened = Connection::open(&self.context, endpoint, security, reply_bytes_max);
+        let opened = Connection::open(&mut self.context, endpoint, security, reply_bytes_max);
         let connection = match opened {
             Ok(connection) => Some(connection),
             Err(failed) if failed.source == zmq::Error::ETERM => return Err(failed),
@@ -344,8 +377,11 @@ impl Loop {
         for Link { connection, outbox, .. } in &mut self.links {
             let Some(connection) = connection else { continue };
             if (!outbox.is_empty() && connection.has_room()) || !connection.is_quiet() {
-                return Ok(());
+                return self.run(Duration::ZERO);
             }
+        }
+        if self.context.runs_io() {
+            return self.run(left);
         }
         let open = self.links.iter().filter_map(|link| link.connection.as_ref());
         let fds = std::iter::once(self.ear.fd()).chain(open.flat_map(Connection::fds));
@@ -373,6 +409,7 @@ impl Link {
                 break;
             }
             self.outbox.sent();
+            self.answered = false;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use majordomo_io::wake::{self, Bell, Ear};
 use majordomo_protocol::client::{Answered, FromBroker, ToBroker};
 use majordomo_protocol::{
     Batch, Body, Frames, InstanceId, Message, Reason, RequestId, ServiceName, Terms, dump,
@@ -14,7 +15,6 @@ use majordomo_protocol::{
 
 use super::{Answer, Step};
 use crate::client::Client;
-use crate::wake::{self, Bell, Ear};
 
 /// How long the end of a script waits for a request that is still to come: one that
 /// wanted no reply may be on its way.

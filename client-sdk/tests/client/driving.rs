@@ -4,10 +4,11 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 
-use majordomo_client::{CallError, Client};
+use majordomo_client::{CallError, Client, Options};
 
 use crate::router::{Echo, LONG, Router, Said, at, client, until};
 
@@ -158,4 +159,85 @@ fn many_threads_that_block_and_submit_by_turns_all_get_their_own() {
     });
     until("all places are free", || client.outstanding() == 0);
     until("nothing is left", || client.counts().outstanding == 0);
+}
+
+#[test]
+fn a_broker_that_comes_back_between_calls_is_asked_once() {
+    let mut router = Router::new();
+    let endpoint = router.endpoint.clone();
+    let client = at(&endpoint).tries(1).build().expect("a client");
+    let options = Options::new().once();
+    for round in 0..12 {
+        let calling = client.clone();
+        let options = options.clone();
+        let call = thread::spawn(move || calling.call_with("echo", "x", &options));
+        router.last(&router.asked(), "reply");
+        call.join().expect("no panic").expect("a reply");
+        if round % 2 == 0 {
+            // The I/O thread takes part.
+            let call = client.submit("echo", "x").expect("a call");
+            router.last(&router.asked(), "reply");
+            call.wait().expect("a reply");
+        }
+        drop(router);
+        router = Router::bind(&zmq::Context::new(), &endpoint);
+    }
+}
+
+/// More than a connection takes at once, and no reply that anybody waits for.
+#[test]
+fn what_wants_no_reply_leaves_when_nobody_drives() {
+    let router = Router::new();
+    let client = client(&router.endpoint);
+    for size in [0, 100, 10_000, 20_000_000, 0] {
+        let call = call(&client, "x");
+        router.last(&router.asked(), "reply");
+        assert!(call.join().expect("no panic").is_ok());
+        client.send("log", vec![7; size]).expect("it is taken");
+        assert_eq!(router.asked().body.size(), size);
+    }
+}
+
+#[test]
+fn one_that_submits_is_served_beside_many_that_block() {
+    let broker = Echo::new();
+    let client = client(&broker.endpoint);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let reply = client.call("echo", "blocks").expect("a reply");
+                    assert_eq!(reply.into_bytes(), b"blocks");
+                }
+            });
+        }
+        for number in 0..500_u32 {
+            let mut call = client.submit("echo", number.to_string()).expect("a call");
+            let reply = call.wait_timeout(LONG).expect("in time").expect("a reply");
+            assert_eq!(reply.into_bytes(), number.to_string().into_bytes());
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_client_dropped_with_calls_under_way_ends() {
+    for size in [10, 20_000_000] {
+        let router = Router::new();
+        let client = client(&router.endpoint);
+        for _ in 0..3 {
+            client.submit("echo", vec![1; size]).expect("a call").detach();
+        }
+        // It may be on its way by then, or not.
+        if size == 10 {
+            let _asked = router.asked();
+        }
+        let (ended, has_ended) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            drop(client);
+            ended.send(())
+        });
+        has_ended.recv_timeout(LONG).expect("it ends");
+    }
 }
