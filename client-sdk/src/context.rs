@@ -59,17 +59,30 @@ impl Context {
     pub(crate) fn socket(&mut self, kind: zmq::SocketType) -> zmq::Result<zmq::Socket> {
         if self.is_own && self.runner.is_none() {
             let mut runner = self.context.socket(zmq::PAIR)?;
-            self.is_own = match &self.ear {
-                Some(ear) => majordomo_io::watch(&mut runner, ear.as_fd())?,
-                None => majordomo_io::serve(&mut runner)?,
-            };
+            self.is_own = self.serve(&mut runner)?;
+            if let (true, Some(ear)) = (self.is_own, &self.ear) {
+                #[expect(unsafe_code, reason = "see majordomo-io")]
+                // SAFETY: as in `serve`; the ear is a socket.
+                unsafe {
+                    majordomo_io::watch(&mut runner, ear.as_fd())?;
+                }
+            }
             self.runner = self.is_own.then_some(runner);
         }
         let mut socket = self.context.socket(kind)?;
         if self.runs_io() {
-            majordomo_io::serve(&mut socket)?;
+            self.serve(&mut socket)?;
         }
         Ok(socket)
+    }
+
+    fn serve(&self, socket: &mut zmq::Socket) -> zmq::Result<bool> {
+        #[expect(unsafe_code, reason = "see majordomo-io")]
+        // SAFETY: a context of our own stays with its sockets, which have one owner, or are
+        // behind one lock.
+        unsafe {
+            majordomo_io::serve(socket)
+        }
     }
 
     /// Whether bytes only move by [`Context::run`].
@@ -82,7 +95,7 @@ impl Context {
     /// threads do it.
     pub(crate) fn run(&mut self, wait: Duration) -> zmq::Result<bool> {
         let Some(runner) = &mut self.runner else { return Ok(false) };
-        majordomo_io::run(runner, Some(wait))
+        Ok(majordomo_io::run(runner, Some(wait))?.told)
     }
 
     /// What is readable when there is I/O to run, for who waits without the sockets from now
@@ -113,9 +126,7 @@ mod tests {
             drop(socket);
             context.runs_io()
         };
-        let can =
-            majordomo_io::serve(&mut majordomo_io::context().socket(zmq::PAIR).expect("a socket"));
-        let can = can.expect("it says whether it can");
+        let can = majordomo_io::context().set_io_threads(-1).is_ok();
         for endpoint in ["tcp://127.0.0.1:1", "tcp://[::1]:1", "tcp://localhost:1", "ipc:///a:b"] {
             assert_eq!(runs(None, endpoint), can, "{endpoint}");
             assert!(!runs(Some(zmq::Context::new()), endpoint), "{endpoint}");
