@@ -139,8 +139,9 @@ mod tests {
         receiver.connect("inproc://frames").unwrap();
         for length in [5, 500, 50_000] {
             let frame = Frame::from(&*vec![1; length]);
+            frame.clone().send(&mut sender, true).unwrap();
+            frame.clone().send(&mut sender, false).unwrap();
             for more in [true, false] {
-                frame.clone().send(&mut sender, more).unwrap();
                 let (message, is_more) = ZmqMessage::receive(&mut receiver).unwrap();
                 assert_eq!((&*message, is_more), (&*frame, more));
             }
