@@ -85,7 +85,7 @@ impl<B: Payload> Engine<B> {
     fn check_workers(&mut self) {
         assert_eq!(self.workers.len(), self.worker_keys.len());
         for (key, worker) in self.workers.iter() {
-            assert_eq!(self.worker_keys.get(&worker.peer), Some(&key));
+            assert_eq!(self.worker_key(&worker.peer), Some(key));
             let entry = self.deadlines.get(worker.deadline);
             assert!(entry.is_some_and(|(_, due)| due == Due::Worker(key)));
             assert!(worker.tasks.len() <= worker.capacity, "more tasks than capacity");

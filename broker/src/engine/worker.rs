@@ -6,6 +6,7 @@ use majordomo_protocol::{Metadata, PeerId, Version};
 
 use super::deadline::DeadlineKey;
 use super::event::Gone;
+use super::index::Named;
 use super::list::{Linked, Links, List};
 use super::request::RequestKey;
 use super::rights::Identity;
@@ -123,6 +124,15 @@ impl Worker {
         } else {
             Attention::None
         }
+    }
+}
+
+impl Named for Worker {
+    type Name = PeerId;
+
+    #[inline]
+    fn name(&self) -> &PeerId {
+        &self.peer
     }
 }
 
