@@ -191,13 +191,16 @@ impl<'a, F: Frame> Record<'a, F> {
 
     pub(crate) fn service(&mut self) -> Result<ServiceName, DecodeError> {
         let start = self.rest;
-        let length = self.u8("length of the service u8")?;
-        let last = self.reader.service.take();
-        let read = |name: &[u8]| match last {
-            Some(last) if last.as_str().as_bytes() == name => Some(last),
-            _ => ServiceName::from_bytes(name).ok(),
-        };
-        let service = self.measured(start, length.into(), Expected::ServiceName, read)?;
+        let length = usize::from(self.u8("length of the service u8")?);
+        if let Some(last) = &self.reader.service
+            && last.as_str().len() == length
+            && let Some(rest) = self.rest.strip_prefix(last.as_str().as_bytes())
+        {
+            self.rest = rest;
+            return Ok(last.clone());
+        }
+        let read = |name: &[u8]| ServiceName::from_bytes(name).ok();
+        let service = self.measured(start, length, Expected::ServiceName, read)?;
         self.reader.service = Some(service.clone());
         Ok(service)
     }
