@@ -103,7 +103,7 @@ impl<B: Payload> Engine<B> {
     fn check_requests(&self) {
         let (mut due, mut waiting) = (self.workers.len(), 0);
         let mut bytes: usize =
-            self.workers.values().map(|worker| worker.metadata.as_bytes().len()).sum();
+            self.workers.values().map(|worker| worker.registration.metadata.as_bytes().len()).sum();
         let mut by_client = HashMap::default();
         let mut by_identity = HashMap::default();
         for (key, request) in self.requests.iter() {

@@ -12,7 +12,7 @@ use super::deadline::{DeadlineKey, Due};
 use super::list::{Links, List};
 use super::request::{Parts, Reply, RequestKey, RequestState};
 use super::shutdown::Shutdown;
-use super::worker::{Attention, Intake, JUST_AFTER, Worker, WorkerKey};
+use super::worker::{Attention, Intake, JUST_AFTER, Registration, Worker, WorkerKey};
 use super::{
     Act, Action, Dropped, Engine, Fault, Gone, Note, PREFETCH_MAX, Payload, RefusedWorker,
 };
@@ -150,10 +150,12 @@ impl<B: Payload> Engine<B> {
             capacity,
             tasks: List::default(),
             intake: Intake::Open,
-            heartbeat_interval: agreement.heartbeat,
-            silence_max: agreement.heartbeat * agreement.liveness.into(),
-            metadata: offer.metadata,
-            registered_at: self.now,
+            registration: Box::new(Registration {
+                at: self.now,
+                heartbeat_interval: agreement.heartbeat,
+                silence_max: agreement.heartbeat * agreement.liveness.into(),
+                metadata: offer.metadata,
+            }),
             heard_at: self.now,
             told_at: self.now,
             sent: 0,
@@ -385,7 +387,7 @@ impl<B: Payload> Engine<B> {
             Attention::None => {}
         }
         // Later than now, or it would be due again within this call.
-        let next = lost_at.min(worker.told_at + worker.heartbeat_interval);
+        let next = lost_at.min(worker.told_at + worker.registration.heartbeat_interval);
         let next = next.max(now + JUST_AFTER);
         worker.deadline = self.deadlines.insert(next, Due::Worker(key));
     }
@@ -444,7 +446,7 @@ impl<B: Payload> Engine<B> {
             self.services[service_key].free.leave(&mut self.workers, key, before);
         }
         let Some(mut worker) = self.workers.remove(key) else { return };
-        self.bytes -= worker.metadata.as_bytes().len();
+        self.bytes -= worker.registration.metadata.as_bytes().len();
         self.worker_keys.remove(key, &worker, &self.workers);
         self.withdrawn = self.action_number();
         self.identities.peer_went(worker.identity);
