@@ -10,7 +10,7 @@ use crate::frame::Frame;
 impl Payload for Body<Frame> {
     /// The bytes of all frames, and what libzmq and we need to keep each.
     fn size(&self) -> usize {
-        Body::size(self) + size_of_val(self.frames())
+        Body::size(self) + self.frames().len() * Frame::KEEPING_BYTES
     }
 
     fn append(&mut self, more: Self) {

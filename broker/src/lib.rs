@@ -44,5 +44,6 @@ pub mod server;
 pub mod stats;
 mod stop;
 pub mod trace;
+mod zmq_message;
 
 pub use embedded::Broker;

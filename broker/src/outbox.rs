@@ -23,8 +23,9 @@ const BATCH_RECORDS_MAX: usize = 128;
 const RECORDS_MAX: usize = 10_000;
 /// With so many messages of the older versions they are sent before more is read.
 const SINGLES_MAX: usize = 128;
-/// How many lists of task ids are kept for the next messages.
-const SPARE_MAX: usize = 1_000;
+/// How many sent messages are kept for what they have of memory: by far most have less than
+/// the 16 KiB that are left to each.
+const SPARE_MAX: usize = 250;
 
 /// Whom a batch goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +51,14 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
+    fn new(recipient: Recipient) -> Self {
+        let batch = match recipient {
+            Recipient::Client => Batch::of_client(INLINE_BYTES_MAX),
+            Recipient::Worker => Batch::of_worker(INLINE_BYTES_MAX),
+        };
+        Contents { batch, answers: 0, tasks: Vec::new() }
+    }
+
     fn is_full(&self) -> bool {
         self.batch.records() >= BATCH_RECORDS_MAX
             || self.batch.bytes() >= BATCH_BYTES_MAX
@@ -77,26 +86,29 @@ pub(crate) struct Outbox {
     messages: Vec<Parcel>,
     /// Where in `messages` a peer's is.
     places: HashMap<(PeerId, Recipient), usize>,
+    /// Where the last one for a client was, and the last one for a worker.
+    last: [usize; 2],
     /// Of the older versions.
     singles: HashMap<(PeerId, Recipient), Vec<Single>>,
     /// Records in all messages, since they were last taken out.
     records: usize,
     /// How many messages of the older versions there are.
     single_count: usize,
-    /// The lists of messages that were sent, empty: no message needs a new one.
-    spare: Vec<Vec<ClientAddress>>,
+    /// Messages that were sent, empty: the next ones to clients and to workers need no new
+    /// memory.
+    spare: [Vec<Contents>; 2],
     spare_singles: Vec<Vec<Single>>,
 }
 
 impl Outbox {
-    /// Adds a command for a client; `part_of` is the task id of a PARTIAL. Gives the
-    /// message if it is full now.
+    /// Adds a command for a client; `part_of` is the task id of a PARTIAL. Says where the
+    /// message is if it is full now: it is to be [taken](Outbox::take).
     pub(crate) fn add_for_client(
         &mut self,
         peer: PeerId,
         command: client::FromBroker<Body<Frame>>,
         part_of: Option<ClientAddress>,
-    ) -> Result<Option<Parcel>, Inexpressible> {
+    ) -> Result<Option<usize>, Inexpressible> {
         let is_answer = !matches!(command, client::FromBroker::Heartbeat { .. });
         let at = self.place((peer, Recipient::Client));
         let contents = &mut self.messages[at].contents;
@@ -107,15 +119,15 @@ impl Outbox {
         }
         let is_full = contents.is_full();
         self.records += 1;
-        Ok(is_full.then(|| self.take(at)))
+        Ok(is_full.then_some(at))
     }
 
-    /// Adds a command for a worker. Gives the message if it is full now.
+    /// Adds a command for a worker. Says where the message is if it is full now.
     pub(crate) fn add_for_worker(
         &mut self,
         peer: PeerId,
         command: worker::FromBroker<Body<Frame>>,
-    ) -> Result<Option<Parcel>, Inexpressible> {
+    ) -> Result<Option<usize>, Inexpressible> {
         let request = task_of(&command);
         let at = self.place((peer, Recipient::Worker));
         let contents = &mut self.messages[at].contents;
@@ -125,7 +137,7 @@ impl Outbox {
         }
         let is_full = contents.is_full();
         self.records += 1;
-        Ok(is_full.then(|| self.take(at)))
+        Ok(is_full.then_some(at))
     }
 
     /// Adds a message of MDP/0.1 or MDP/0.2.
@@ -137,26 +149,37 @@ impl Outbox {
     }
 
     /// Where the message is that is being filled for this peer.
+    #[inline]
     fn place(&mut self, key: (PeerId, Recipient)) -> usize {
+        let (peer, recipient) = &key;
+        let is_it = |at: &usize| {
+            let parcel = self.messages.get(*at);
+            parcel.is_some_and(|parcel| parcel.recipient == *recipient && parcel.peer == *peer)
+        };
+        // Mostly the last one again or, where workers take turns, the one behind it.
+        let last = self.last[*recipient as usize];
+        let near = [last, last + 1, 0].into_iter().find(is_it);
+        let recipient = *recipient;
+        let at = near.unwrap_or_else(|| self.look_up(key));
+        self.last[recipient as usize] = at;
+        at
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, key: (PeerId, Recipient)) -> usize {
         if let Some(at) = self.places.get(&key) {
             return *at;
         }
         let (peer, recipient) = key.clone();
-        let contents = Contents {
-            batch: match recipient {
-                Recipient::Client => Batch::of_client(INLINE_BYTES_MAX),
-                Recipient::Worker => Batch::of_worker(INLINE_BYTES_MAX),
-            },
-            answers: 0,
-            tasks: self.spare.pop().unwrap_or_default(),
-        };
+        let spare = self.spare[recipient as usize].pop();
+        let contents = spare.unwrap_or_else(|| Contents::new(recipient));
         self.messages.push(Parcel { peer, recipient, contents });
         self.places.insert(key, self.messages.len() - 1);
         self.messages.len() - 1
     }
 
-    /// Takes out one message. The last one gets its place.
-    fn take(&mut self, at: usize) -> Parcel {
+    /// Takes out the message at this place. The last one gets its place.
+    pub(crate) fn take(&mut self, at: usize) -> Parcel {
         let parcel = self.messages.swap_remove(at);
         self.places.remove(&(parcel.peer.clone(), parcel.recipient));
         if let Some(Parcel { peer, recipient, .. }) = self.messages.get(at) {
@@ -203,11 +226,13 @@ impl Outbox {
         }
     }
 
-    /// Takes back the list of a message that was sent.
-    pub(crate) fn reuse(&mut self, mut tasks: Vec<ClientAddress>) {
-        if self.spare.len() < SPARE_MAX {
-            tasks.clear();
-            self.spare.push(tasks);
+    /// Takes back a message that was sent: its frames have been taken.
+    pub(crate) fn reuse(&mut self, recipient: Recipient, mut contents: Contents) {
+        let spare = &mut self.spare[recipient as usize];
+        if spare.len() < SPARE_MAX {
+            contents.answers = 0;
+            contents.tasks.clear();
+            spare.push(contents);
         }
     }
 }
@@ -242,7 +267,7 @@ mod tests {
         for _ in 0..300 {
             let command = client::FromBroker::Heartbeat { instance: InstanceId::new([1; 8]) };
             let full = outbox.add_for_client(peer.clone(), command, None).unwrap();
-            records.extend(full.map(|parcel| parcel.contents.batch.records()));
+            records.extend(full.map(|at| outbox.take(at).contents.batch.records()));
         }
         let rest = outbox.take_all();
         records.extend(rest.iter().map(|parcel| parcel.contents.batch.records()));

@@ -16,6 +16,7 @@ use crate::engine::{Fault, Identity};
 use crate::frame::Frame;
 use crate::security::{Authenticator, Mechanism, RightsFile};
 use crate::server::ServerError;
+use crate::zmq_message::ZmqMessage;
 use majordomo_protocol::Endpoint;
 
 #[cfg(test)]
@@ -243,7 +244,7 @@ impl Router {
 
     /// The next message; `None` when none has come.
     pub(crate) fn receive(&mut self) -> Result<Option<Received>, zmq::Error> {
-        let (identity, mut more) = match Frame::receive(&mut self.socket) {
+        let (identity, mut more) = match ZmqMessage::receive(&mut self.socket) {
             Ok(received) => received,
             Err(zmq::Error::EAGAIN) => {
                 self.drained = true;
@@ -268,7 +269,7 @@ impl Router {
         // The frames of a message arrive together: none of these waits.
         while more {
             let frame;
-            (frame, more) = Frame::receive(&mut self.socket)?;
+            (frame, more) = ZmqMessage::receive(&mut self.socket)?;
             if bytes == 0 && frame.is_empty() && !more {
                 notification = self::notification(&frame);
             }
@@ -281,7 +282,7 @@ impl Router {
                 fault = Some(Fault::FramesMax);
             }
             if fault.is_none() {
-                frames.push(frame);
+                frames.push(Frame::from(frame));
             }
         }
         let content = match (notification, fault) {
@@ -353,7 +354,7 @@ impl Drop for Router {
 
 /// Whose connection a message came on, by its identity frame: the number that it was let
 /// in with. A message of this process has come on no connection.
-fn sender(frame: &Frame) -> Identity {
+fn sender(frame: &ZmqMessage) -> Identity {
     match frame.property(c"User-Id") {
         Some(number) => number.parse().map_or(Identity::UNKNOWN, Identity::new),
         None if frame.property(c"Peer-Address").is_none() => Identity::OPEN,
@@ -362,7 +363,7 @@ fn sender(frame: &Frame) -> Identity {
 }
 
 /// What libzmq, and no peer, tells by an empty message. Another libzmq never does.
-fn notification(frame: &Frame) -> Option<Content> {
+fn notification(frame: &ZmqMessage) -> Option<Content> {
     match frame.property(c"__notification")? {
         "connect" => Some(Content::Connected),
         "disconnect" => Some(Content::Disconnected),

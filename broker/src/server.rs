@@ -323,7 +323,7 @@ impl Server {
             self.engine.handle(Event::Unauthenticated { handshakes }, now);
         }
         match rights {
-            Some(rights) => self.handle(Identity::OPEN, Event::Rights(rights), now),
+            Some(rights) => Ok(self.handle(Identity::OPEN, Event::Rights(rights), now)?),
             None => Ok(()),
         }
     }
@@ -378,7 +378,7 @@ impl Server {
         identity: Identity,
         message: Result<Message<Frame>, DecodeError>,
         now: Instant,
-    ) -> Result<(), ServerError> {
+    ) -> Result<(), zmq::Error> {
         match message {
             Ok(message) => self.handle(identity, event(peer.clone(), message), now)?,
             Err(error) => self.invalid(peer, identity, (Fault::Malformed, Some(error)), now)?,
@@ -393,7 +393,7 @@ impl Server {
         identity: Identity,
         (fault, error): (Fault, Option<DecodeError>),
         now: Instant,
-    ) -> Result<(), ServerError> {
+    ) -> Result<(), zmq::Error> {
         self.journal.invalid(peer, fault, error, now);
         self.handle(identity, Event::Invalid { peer: peer.clone(), fault }, now)
     }
@@ -405,14 +405,14 @@ impl Server {
         identity: Identity,
         event: Event<Body<Frame>>,
         now: Instant,
-    ) -> Result<(), ServerError> {
+    ) -> Result<(), zmq::Error> {
         self.engine.handle_from(identity, event, now);
         self.act(now)
     }
 
     /// Does all that the engine wants done. What is for peers is in the outbox then, but for
     /// what filled a message.
-    fn act(&mut self, now: Instant) -> Result<(), ServerError> {
+    fn act(&mut self, now: Instant) -> Result<(), zmq::Error> {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::ToClient { caller, command, part_of } => {
@@ -435,7 +435,7 @@ impl Server {
     }
 
     /// Sends all that is in the outbox, and what follows from that.
-    fn send_outbox(&mut self, now: Instant) -> Result<(), ServerError> {
+    fn send_outbox(&mut self, now: Instant) -> Result<(), zmq::Error> {
         loop {
             self.engine.sent();
             let parcels = self.outbox.take_all();
@@ -454,7 +454,7 @@ impl Server {
     }
 
     /// After all that was for them has been sent.
-    fn close_connections(&mut self) -> Result<(), ServerError> {
+    fn close_connections(&mut self) -> Result<(), zmq::Error> {
         for peer in self.closing.drain(..) {
             self.router.close(&peer)?;
         }
@@ -467,7 +467,7 @@ impl Server {
         command: client::FromBroker<Body<Frame>>,
         part_of: Option<ClientAddress>,
         now: Instant,
-    ) -> Result<(), ServerError> {
+    ) -> Result<(), zmq::Error> {
         let Caller { peer, version, envelope, .. } = caller;
         if version >= Version::V1_0 {
             let added = self.outbox.add_for_client(peer, command, part_of);
@@ -490,7 +490,7 @@ impl Server {
         version: Version,
         command: worker::FromBroker<Body<Frame>>,
         now: Instant,
-    ) -> Result<(), ServerError> {
+    ) -> Result<(), zmq::Error> {
         // It left, or turned out to be unreachable, after the engine had chosen it; the
         // request waits again or is with another already.
         if matches!(command, worker::FromBroker::Request { .. })
@@ -514,13 +514,16 @@ impl Server {
         Ok(())
     }
 
+    /// Sends the message to which something was added, if it is full.
+    #[inline]
     fn send_full(
         &mut self,
-        added: Result<Option<Parcel>, Inexpressible>,
+        added: Result<Option<usize>, Inexpressible>,
         now: Instant,
-    ) -> Result<(), ServerError> {
+    ) -> Result<(), zmq::Error> {
         match added {
-            Ok(Some(parcel)) => {
+            Ok(Some(at)) => {
+                let parcel = self.outbox.take(at);
                 if parcel.recipient == Recipient::Worker {
                     self.engine.sent_to(&parcel.peer);
                 }
@@ -534,20 +537,20 @@ impl Server {
         }
     }
 
-    fn send_parcel(&mut self, parcel: Parcel, now: Instant) -> Result<(), ServerError> {
-        let Parcel { peer, recipient, contents } = parcel;
-        let Contents { batch, answers, tasks } = contents;
-        if self.send(&peer, batch.into_frames())?.is_ok() {
-            self.outbox.reuse(tasks);
+    fn send_parcel(&mut self, parcel: Parcel, now: Instant) -> Result<(), zmq::Error> {
+        let Parcel { peer, recipient, mut contents } = parcel;
+        if self.send(&peer, contents.batch.take_frames())?.is_ok() {
+            self.outbox.reuse(recipient, contents);
             return Ok(());
         }
+        let Contents { answers, tasks, .. } = contents;
         self.engine.handle(unreachable(peer, recipient, answers, tasks), now);
         Ok(())
     }
 
     /// Sends messages until one cannot be sent. Those behind it are not tried: a part of a
     /// reply must not follow one that was lost.
-    fn send_bundle(&mut self, bundle: Bundle, now: Instant) -> Result<(), ServerError> {
+    fn send_bundle(&mut self, bundle: Bundle, now: Instant) -> Result<(), zmq::Error> {
         let Bundle { peer, recipient, mut messages } = bundle;
         let mut unsent = messages.drain(..);
         while let Some(Single { frames, task }) = unsent.next() {

@@ -19,13 +19,14 @@
 //!
 //! The numbers are those of MDP/Client and differ from MDP/Worker's.
 
+use crate::batch::{Batch, Fields};
 use crate::body::Body;
 use crate::error::{DecodeError, Expected, Inexpressible};
 use crate::frames::{Frame, Frames};
 use crate::header::{self, SubProtocol};
 use crate::metadata::Metadata;
 use crate::names::{InstanceId, RequestId, ServiceName, Version};
-use crate::record::{Batch, Record, Records};
+use crate::record::{Record, Records};
 use crate::terms::{Reason, Terms};
 
 /// The numbers of MDP/0.2.
@@ -159,7 +160,7 @@ impl<F: Frame> ToBroker<Body<F>> {
                 let flags = flag(terms.once, v1_0::ONCE)
                     | flag(terms.no_reply, v1_0::NO_REPLY)
                     | flag(terms.fail_fast, v1_0::FAIL_FAST);
-                let fields = |fields: &mut crate::record::Fields<'_>| {
+                let fields = |fields: &mut Fields<'_>| {
                     fields.put(id.as_bytes());
                     fields.milliseconds(terms.timeout);
                     fields.milliseconds(terms.start_within);
@@ -261,7 +262,7 @@ impl<F: Frame> FromBroker<Body<F>> {
             FromBroker::Partial { request, body } => (v1_0::PARTIAL, request, body),
             FromBroker::Final { request, body } => (v1_0::FINAL, request, body),
             FromBroker::Error { id, reason, details } => {
-                let fields = |fields: &mut crate::record::Fields<'_>| {
+                let fields = |fields: &mut Fields<'_>| {
                     fields.put(id.as_bytes());
                     fields.put(&reason.code.to_be_bytes());
                     fields.text(&reason.text);
@@ -269,7 +270,7 @@ impl<F: Frame> FromBroker<Body<F>> {
                 return batch.record(v1_0::ERROR, 0, fields, &none, Some(details));
             }
             FromBroker::Heartbeat { instance } => {
-                let fields = |fields: &mut crate::record::Fields<'_>| {
+                let fields = |fields: &mut Fields<'_>| {
                     fields.put(instance.as_bytes());
                 };
                 return batch.record(v1_0::HEARTBEAT, 0, fields, &none, None);

@@ -55,6 +55,7 @@
 //!   JSON report that `mmi.broker` answers.
 //! - `payload`, with the feature `json` or `msgpack`: values as bodies.
 
+mod batch;
 mod body;
 pub mod client;
 mod endpoint;
@@ -75,6 +76,7 @@ mod terms;
 mod text_file;
 pub mod worker;
 
+pub use batch::Batch;
 pub use body::{Body, BodyFrames};
 pub use client::Answered;
 pub use endpoint::{
@@ -89,7 +91,6 @@ pub use names::{
     ClientAddress, InstanceId, InvalidServiceName, PeerId, RequestId, SERVICE_NAME_BYTES_MAX,
     ServiceName, Version,
 };
-pub use record::Batch;
 pub use security::{
     Credentials, HandshakeFailure, InvalidLogin, KeyFileError, KeyPair, Login, Security,
 };

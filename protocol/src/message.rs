@@ -124,8 +124,8 @@ fn of_worker<F>(command: worker::ToBroker<Body<F>>) -> Message<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::Batch;
     use crate::names::RequestId;
-    use crate::record::Batch;
 
     #[test]
     fn folded_or_one_by_one_the_commands_of_a_message_are_the_same() {

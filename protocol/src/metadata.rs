@@ -18,8 +18,10 @@ use std::fmt;
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Metadata(
-    /// Repeated: key length u8, key, value length u16, value.
-    Vec<u8>,
+    /// Repeated: key length u8, key, value length u16, value. `None` while there is no pair:
+    /// mostly, and then it is to be a word to move and nothing to drop.
+    #[expect(clippy::box_collection, reason = "hardly any request has metadata")]
+    Option<Box<Vec<u8>>>,
 );
 
 /// A key, a value, or all pairs together are too long to travel.
@@ -45,20 +47,21 @@ impl Metadata {
             .map_err(|_| too_large("a metadata key", key.len(), u8::MAX.into()))?;
         let value_bytes = u16::try_from(value.len())
             .map_err(|_| too_large("a metadata value", value.len(), Self::BYTES_MAX))?;
-        let total = self.0.len() + 3 + key.len() + value.len();
+        let total = self.as_bytes().len() + 3 + key.len() + value.len();
         if total > Self::BYTES_MAX {
             return Err(too_large("metadata", total, Self::BYTES_MAX));
         }
-        self.0.push(key_bytes);
-        self.0.extend(key.as_bytes());
-        self.0.extend(value_bytes.to_be_bytes());
-        self.0.extend(value);
+        let bytes = self.0.get_or_insert_default();
+        bytes.push(key_bytes);
+        bytes.extend(key.as_bytes());
+        bytes.extend(value_bytes.to_be_bytes());
+        bytes.extend(value);
         Ok(())
     }
 
     /// The pairs in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let mut rest = self.0.as_slice();
+        let mut rest = self.as_bytes();
         std::iter::from_fn(move || {
             let (key, value, after) = split_pair(rest)?;
             rest = after;
@@ -73,12 +76,13 @@ impl Metadata {
 
     /// Whether there is no pair.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// As it travels.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_ref().map_or(&[], |bytes| bytes.as_slice())
     }
 
     /// Takes what has travelled, if it is pairs and nothing else.
@@ -87,7 +91,8 @@ impl Metadata {
         while !rest.is_empty() {
             (_, _, rest) = split_pair(rest)?;
         }
-        (bytes.len() <= Self::BYTES_MAX).then(|| Metadata(bytes.to_vec()))
+        let pairs = (!bytes.is_empty()).then(|| Box::new(bytes.to_vec()));
+        (bytes.len() <= Self::BYTES_MAX).then_some(Metadata(pairs))
     }
 }
 

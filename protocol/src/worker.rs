@@ -18,13 +18,14 @@
 
 use std::time::Duration;
 
+use crate::batch::{Batch, Fields};
 use crate::body::Body;
 use crate::error::{DecodeError, Expected, Inexpressible};
 use crate::frames::{Frame, Frames};
 use crate::header::{self, SubProtocol};
 use crate::metadata::Metadata;
 use crate::names::{ClientAddress, InstanceId, ServiceName, Version};
-use crate::record::{Batch, Fields, Record, Records};
+use crate::record::{Record, Records};
 use crate::terms::{Agreement, Offer, Reason, Task};
 
 /// What a worker says to a broker.

@@ -85,7 +85,7 @@ impl<B: Payload> Engine<B> {
     fn check_workers(&mut self) {
         assert_eq!(self.workers.len(), self.worker_keys.len());
         for (key, worker) in self.workers.iter() {
-            assert_eq!(self.worker_keys.get(&worker.peer), Some(&key));
+            assert_eq!(self.worker_key(&worker.peer), Some(key));
             let entry = self.deadlines.get(worker.deadline);
             assert!(entry.is_some_and(|(_, due)| due == Due::Worker(key)));
             assert!(worker.tasks.len() <= worker.capacity, "more tasks than capacity");
@@ -103,7 +103,7 @@ impl<B: Payload> Engine<B> {
     fn check_requests(&self) {
         let (mut due, mut waiting) = (self.workers.len(), 0);
         let mut bytes: usize =
-            self.workers.values().map(|worker| worker.metadata.as_bytes().len()).sum();
+            self.workers.values().map(|worker| worker.registration.metadata.as_bytes().len()).sum();
         let mut by_client = HashMap::default();
         let mut by_identity = HashMap::default();
         for (key, request) in self.requests.iter() {

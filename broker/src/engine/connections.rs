@@ -114,7 +114,7 @@ impl<B: Payload> Engine<B> {
     /// that its socket makes is another's, or bears its name and lacks what was under way.
     pub(super) fn disconnected(&mut self, peer: &PeerId) {
         self.connections.remove(peer);
-        if let Some(key) = self.worker_keys.get(peer).copied()
+        if let Some(key) = self.worker_key(peer)
             && self.workers[key].identity == self.sender
         {
             self.lose(key, Gone::ConnectionEnded);

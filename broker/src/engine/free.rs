@@ -19,9 +19,16 @@ pub(super) struct Free {
     /// Those who would begin at once: all there are, unless workers are given requests
     /// ahead.
     at_once: List<WorkerKey>,
-    /// Those with one request before it, with two, and so on.
-    ahead: Vec<List<WorkerKey>>,
-    /// Which lists of `ahead` are not empty.
+    /// The others, once there was one.
+    ahead: Option<Box<Ahead>>,
+}
+
+/// Workers that have something to do first.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// Those with one request before the next, with two, and so on.
+    lists: Vec<List<WorkerKey>>,
+    /// Which lists are not empty.
     occupied: u64,
 }
 
@@ -30,13 +37,13 @@ impl Free {
     #[inline]
     pub(super) fn front(&self) -> Option<WorkerKey> {
         match self.at_once.front() {
-            None if self.occupied != 0 => self.front_ahead(),
+            None if self.ahead.is_some() => self.front_ahead(),
             front => front,
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.at_once.is_empty() && self.occupied == 0
+        self.front().is_none()
     }
 
     /// Puts a worker behind its equals, of which `before` requests stand before the next.
@@ -72,31 +79,38 @@ impl Free {
 
     #[inline(never)]
     fn front_ahead(&self) -> Option<WorkerKey> {
-        self.ahead.get(self.occupied.trailing_zeros() as usize)?.front()
+        let Ahead { lists, occupied } = self.ahead.as_deref()?;
+        lists.get(occupied.trailing_zeros() as usize)?.front()
     }
 
     #[inline(never)]
     fn enter_ahead(&mut self, workers: &mut Table<WorkerKey, Worker>, key: WorkerKey, at: usize) {
-        if self.ahead.len() <= at {
-            self.ahead.resize_with(at + 1, List::default);
+        let Ahead { lists, occupied } = &mut **self.ahead.get_or_insert_default();
+        if lists.len() <= at {
+            lists.resize_with(at + 1, List::default);
         }
-        self.ahead[at].push_back(workers, key);
-        self.occupied |= 1 << at;
+        lists[at].push_back(workers, key);
+        *occupied |= 1 << at;
     }
 
     #[inline(never)]
     fn leave_ahead(&mut self, workers: &mut Table<WorkerKey, Worker>, key: WorkerKey, at: usize) {
-        self.ahead[at].remove(workers, key);
-        if self.ahead[at].is_empty() {
-            self.occupied &= !(1 << at);
+        let Some(Ahead { lists, occupied }) = self.ahead.as_deref_mut() else { return };
+        lists[at].remove(workers, key);
+        if lists[at].is_empty() {
+            *occupied &= !(1 << at);
         }
     }
 
     /// The workers and how many requests stand before the next one of each, first to last.
     pub(super) fn keys(&self, workers: &mut Table<WorkerKey, Worker>) -> Vec<(WorkerKey, usize)> {
-        let lists = std::iter::once(&self.at_once).chain(&self.ahead).enumerate();
+        let (ahead, bits) = match self.ahead.as_deref() {
+            Some(Ahead { lists, occupied }) => (lists.as_slice(), *occupied),
+            None => (&[][..], 0),
+        };
+        let lists = std::iter::once(&self.at_once).chain(ahead).enumerate();
         let keys = lists.map(|(before, list)| {
-            let occupied = before == 0 || self.occupied & 1 << (before - 1) != 0;
+            let occupied = before == 0 || bits & 1 << (before - 1) != 0;
             assert!(before == 0 || occupied != list.is_empty(), "a list and its bit");
             list.keys(workers).into_iter().map(move |key| (key, before)).collect::<Vec<_>>()
         });

@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn a_request_is_small() {
         let bytes = size_of::<Request<Body<Frame>>>();
-        assert!(bytes <= 312, "{bytes} bytes");
+        assert!(bytes <= 256, "{bytes} bytes");
     }
 
     struct Crowd {

@@ -99,9 +99,14 @@ impl<B: Payload> Engine<B> {
             .collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
         let mut workers: Vec<_> = self.workers.values().collect();
-        let described: usize = workers.iter().map(|worker| worker.metadata.as_bytes().len()).sum();
+        let described: usize =
+            workers.iter().map(|worker| worker.registration.metadata.as_bytes().len()).sum();
         let place = |worker: &Worker| {
-            (self.services[worker.service].name.clone(), worker.registered_at, worker.peer.clone())
+            (
+                self.services[worker.service].name.clone(),
+                worker.registration.at,
+                worker.peer.clone(),
+            )
         };
         workers.sort_by_cached_key(|worker| place(worker));
         // Workers of a service mostly say the same of themselves: the first one says it.
@@ -119,12 +124,13 @@ impl<B: Payload> Engine<B> {
                 },
                 running: worker.tasks.len() as u64,
                 capacity: worker.capacity as u64,
-                metadata: if said.insert((worker.service, worker.metadata.as_bytes())) {
-                    texts(&worker.metadata)
+                metadata: if said.insert((worker.service, worker.registration.metadata.as_bytes()))
+                {
+                    texts(&worker.registration.metadata)
                 } else {
                     BTreeMap::new()
                 },
-                age_ms: ms(worker.registered_at),
+                age_ms: ms(worker.registration.at),
                 silent_ms: ms(worker.heard_at),
                 answered: worker.answered,
             })

@@ -25,6 +25,7 @@ mod event;
 mod free;
 mod identities;
 mod ids;
+mod index;
 mod list;
 mod memory;
 mod mmi;
@@ -44,7 +45,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashSet;
 use majordomo_protocol::PeerId;
 
 use self::clients::Clients;
@@ -57,6 +58,7 @@ pub use self::event::{
 };
 use self::identities::Identities;
 use self::ids::Ids;
+use self::index::Index;
 use self::request::{Answer, Request, RequestKey};
 pub use self::rights::{Grant, Identity, InvalidServices, Limits, Rights, ServiceSet};
 use self::service::Services;
@@ -81,7 +83,7 @@ pub struct Engine<B> {
     shutdown: Shutdown,
     services: Services,
     workers: Table<WorkerKey, Worker>,
-    worker_keys: HashMap<PeerId, WorkerKey>,
+    worker_keys: Index<WorkerKey>,
     /// The worker that spoke last, if it is still there: mostly the next that speaks.
     last_worker: WorkerKey,
     requests: Table<RequestKey, Request<B>>,
@@ -124,7 +126,7 @@ impl<B: Payload> Engine<B> {
             shutdown: Shutdown::No,
             services: Services::default(),
             workers: Table::default(),
-            worker_keys: HashMap::default(),
+            worker_keys: Index::default(),
             last_worker: WorkerKey::default(),
             requests: Table::default(),
             ids: Ids::default(),
@@ -236,19 +238,25 @@ impl<B: Payload> Engine<B> {
 
     /// As [`Engine::sent`], of what is for this worker.
     pub fn sent_to(&mut self, worker: &PeerId) {
-        if let Some(key) = self.worker_keys.get(worker) {
-            self.workers[*key].sent = self.actions_polled;
+        if let Some(key) = self.worker_key(worker) {
+            self.workers[key].sent = self.actions_polled;
         }
+    }
+
+    /// The worker that is registered on this connection.
+    #[inline]
+    fn worker_key(&self, peer: &PeerId) -> Option<WorkerKey> {
+        self.worker_keys.find(peer, &self.workers)
     }
 
     /// Whether a worker is registered on this connection.
     pub fn is_registered(&self, worker: &PeerId) -> bool {
-        self.worker_keys.contains_key(worker)
+        self.worker_key(worker).is_some()
     }
 
     /// Whether a worker is registered on this connection, and all could be sent to it.
     pub fn is_reachable(&self, worker: &PeerId) -> bool {
-        self.worker_keys.get(worker).is_some_and(|key| self.workers[*key].is_reachable())
+        self.worker_key(worker).is_some_and(|key| self.workers[key].is_reachable())
     }
 
     /// Whether the REQUEST to this worker that was polled last is not to be sent: its worker

@@ -1,11 +1,10 @@
 //! A service: a name, the workers registered for it, the requests that wait for it.
 
-use super::shrink::Shrink;
-use super::table::Table;
-use foldhash::HashMap;
 use majordomo_protocol::ServiceName;
 
 use super::free::Free;
+use super::index::{Index, Named};
+use super::table::Table;
 use super::waiting::Line;
 use super::worker::Intake;
 
@@ -30,11 +29,20 @@ pub(super) struct Service {
     pub(super) running: usize,
 }
 
+impl Named for Service {
+    type Name = ServiceName;
+
+    #[inline]
+    fn name(&self) -> &ServiceName {
+        &self.name
+    }
+}
+
 /// All services, by key and by name.
 #[derive(Debug, Default)]
 pub(super) struct Services {
     services: Table<ServiceKey, Service>,
-    by_name: HashMap<ServiceName, ServiceKey>,
+    by_name: Index<ServiceKey>,
     /// The one looked up last, if it is still there: often the next one.
     last: ServiceKey,
     /// Services without a worker.
@@ -52,14 +60,14 @@ impl Services {
     }
 
     pub(super) fn key(&self, name: &ServiceName) -> Option<ServiceKey> {
-        self.by_name.get(name).copied()
+        self.by_name.find(name, &self.services)
     }
 
     /// As [`Services::key`], for one that is likely to be asked for several times in a row.
     #[inline]
     pub(super) fn find(&mut self, name: &ServiceName) -> Option<ServiceKey> {
         if self.services.get(self.last).is_none_or(|service| service.name != *name) {
-            self.last = *self.by_name.get(name)?;
+            self.last = self.by_name.find(name, &self.services)?;
         }
         Some(self.last)
     }
@@ -67,14 +75,14 @@ impl Services {
     /// Enters a service, without worker and request so far.
     pub(super) fn insert(&mut self, name: ServiceName) -> ServiceKey {
         let key = self.services.insert(Service {
-            name: name.clone(),
+            name,
             free: Free::default(),
             waiting: Line::default(),
             workers: 0,
             draining: 0,
             running: 0,
         });
-        self.by_name.insert(name, key);
+        self.by_name.insert(key, &self.services);
         self.idle += 1;
         key
     }
@@ -117,8 +125,7 @@ impl Services {
         if self.services.get(key).is_some_and(unused)
             && let Some(service) = self.services.remove(key)
         {
-            self.by_name.remove(&service.name);
-            self.by_name.shrink_when_sparse();
+            self.by_name.remove(key, &service, &self.services);
             self.idle -= 1;
         }
     }

@@ -6,6 +6,7 @@ use majordomo_protocol::{Metadata, PeerId, Version};
 
 use super::deadline::DeadlineKey;
 use super::event::Gone;
+use super::index::Named;
 use super::list::{Linked, Links, List};
 use super::request::RequestKey;
 use super::rights::Identity;
@@ -32,13 +33,7 @@ pub(super) struct Worker {
     /// The requests it has, oldest first; never more than `capacity`.
     pub(super) tasks: List<RequestKey>,
     pub(super) intake: Intake,
-    /// After how long without a message it is sent a HEARTBEAT.
-    pub(super) heartbeat_interval: Duration,
-    /// For how long it may be silent.
-    pub(super) silence_max: Duration,
-    /// What it says of itself; counted in the engine's bytes.
-    pub(super) metadata: Metadata,
-    pub(super) registered_at: Instant,
+    pub(super) registration: Box<Registration>,
     /// When it last said anything.
     pub(super) heard_at: Instant,
     /// When it was last told anything; once it is unreachable, when that failed.
@@ -52,6 +47,19 @@ pub(super) struct Worker {
     pub(super) answered: u64,
     /// Neighbours among the free workers of its service; only while it is free.
     pub(super) links: Links<WorkerKey>,
+}
+
+/// What holds of a worker since it registered. No request asks for it, so it is not among
+/// what each of them fetches into the processor's caches.
+#[derive(Debug)]
+pub(super) struct Registration {
+    pub(super) at: Instant,
+    /// After how long without a message it is sent a HEARTBEAT.
+    pub(super) heartbeat_interval: Duration,
+    /// For how long it may be silent.
+    pub(super) silence_max: Duration,
+    /// What it says of itself; counted in the engine's bytes.
+    pub(super) metadata: Metadata,
 }
 
 /// Whether a worker takes requests.
@@ -82,7 +90,7 @@ impl Worker {
     pub(super) fn lost_at(&self, resumed: Option<Instant>) -> Instant {
         let (since, limit) = match self.intake {
             Intake::Unreachable => (self.told_at, JUST_AFTER),
-            _ => (self.heard_at, self.silence_max),
+            _ => (self.heard_at, self.registration.silence_max),
         };
         resumed.map_or(since, |resumed| resumed.max(since)) + limit
     }
@@ -118,11 +126,21 @@ impl Worker {
     ) -> Attention {
         if lost_at <= heard_until {
             Attention::Lost
-        } else if self.is_reachable() && self.told_at + self.heartbeat_interval <= now {
+        } else if self.is_reachable() && self.told_at + self.registration.heartbeat_interval <= now
+        {
             Attention::Beat
         } else {
             Attention::None
         }
+    }
+}
+
+impl Named for Worker {
+    type Name = PeerId;
+
+    #[inline]
+    fn name(&self) -> &PeerId {
+        &self.peer
     }
 }
 

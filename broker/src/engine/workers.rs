@@ -11,9 +11,8 @@ use super::answers::Outcome;
 use super::deadline::{DeadlineKey, Due};
 use super::list::{Links, List};
 use super::request::{Parts, Reply, RequestKey, RequestState};
-use super::shrink::Shrink;
 use super::shutdown::Shutdown;
-use super::worker::{Attention, Intake, JUST_AFTER, Worker, WorkerKey};
+use super::worker::{Attention, Intake, JUST_AFTER, Registration, Worker, WorkerKey};
 use super::{
     Act, Action, Dropped, Engine, Fault, Gone, Note, PREFETCH_MAX, Payload, RefusedWorker,
 };
@@ -69,7 +68,7 @@ impl<B: Payload> Engine<B> {
     #[inline]
     fn speaker(&mut self, peer: &PeerId) -> Option<WorkerKey> {
         if self.workers.get(self.last_worker).is_none_or(|worker| worker.peer != *peer) {
-            self.last_worker = *self.worker_keys.get(peer)?;
+            self.last_worker = self.worker_key(peer)?;
         }
         Some(self.last_worker)
     }
@@ -151,10 +150,12 @@ impl<B: Payload> Engine<B> {
             capacity,
             tasks: List::default(),
             intake: Intake::Open,
-            heartbeat_interval: agreement.heartbeat,
-            silence_max: agreement.heartbeat * agreement.liveness.into(),
-            metadata: offer.metadata,
-            registered_at: self.now,
+            registration: Box::new(Registration {
+                at: self.now,
+                heartbeat_interval: agreement.heartbeat,
+                silence_max: agreement.heartbeat * agreement.liveness.into(),
+                metadata: offer.metadata,
+            }),
             heard_at: self.now,
             told_at: self.now,
             sent: 0,
@@ -163,7 +164,7 @@ impl<B: Payload> Engine<B> {
             links: Links::default(),
         });
         self.bytes += bytes;
-        self.worker_keys.insert(peer.clone(), key);
+        self.worker_keys.insert(key, &self.workers);
         self.identities.peer_came(self.sender);
         self.workers[key].deadline = self.deadlines.insert(due, Due::Worker(key));
         self.services.worker_came(service_key);
@@ -386,7 +387,7 @@ impl<B: Payload> Engine<B> {
             Attention::None => {}
         }
         // Later than now, or it would be due again within this call.
-        let next = lost_at.min(worker.told_at + worker.heartbeat_interval);
+        let next = lost_at.min(worker.told_at + worker.registration.heartbeat_interval);
         let next = next.max(now + JUST_AFTER);
         worker.deadline = self.deadlines.insert(next, Due::Worker(key));
     }
@@ -394,15 +395,15 @@ impl<B: Payload> Engine<B> {
     pub(super) fn invalid(&mut self, peer: &PeerId, fault: Fault) {
         *self.counters.invalid(fault) += 1;
         self.count_invalid();
-        if let Some(key) = self.worker_keys.get(peer) {
-            self.lose(*key, Gone::Invalid);
+        if let Some(key) = self.worker_key(peer) {
+            self.lose(key, Gone::Invalid);
         }
     }
 
     /// A worker is gone or does not read, and these requests did not get there. They wait
     /// again. It is told nothing more, and lost once all is read that it may have said.
     pub(super) fn worker_unreachable(&mut self, peer: &PeerId, requests: &[ClientAddress]) {
-        let Some(key) = self.worker_keys.get(peer).copied() else { return };
+        let Some(key) = self.worker_key(peer) else { return };
         for request in requests {
             if let Some(request) = self.held(key, request) {
                 self.requests[request].handed_out = u64::MAX;
@@ -445,11 +446,10 @@ impl<B: Payload> Engine<B> {
             self.services[service_key].free.leave(&mut self.workers, key, before);
         }
         let Some(mut worker) = self.workers.remove(key) else { return };
-        self.bytes -= worker.metadata.as_bytes().len();
-        self.worker_keys.remove(&worker.peer);
+        self.bytes -= worker.registration.metadata.as_bytes().len();
+        self.worker_keys.remove(key, &worker, &self.workers);
         self.withdrawn = self.action_number();
         self.identities.peer_went(worker.identity);
-        self.worker_keys.shrink_when_sparse();
         self.deadlines.remove(worker.deadline);
         self.services.worker_went(service_key, worker.intake);
         *self.counters.gone(reason) += 1;
