@@ -11,8 +11,8 @@
 //!
 //! 19783 (an int, to be read): runs I/O once. It moves what can be moved between peers and
 //! the sockets of the context, and waits for the first of it for at most as many
-//! milliseconds as the int says when it is asked, without end if that is -1, and not even
-//! looks for it if that is -2. It then says, added up, 1 if a descriptor of the above is
+//! milliseconds as the int says when it is asked, without end if that is -1. It then says,
+//! added up, 1 if a descriptor of the above is
 //! readable, and 2 if so many connections had something that others may have, too. Nothing
 //! moves while nobody asks, so nobody may call what blocks.
 //!
@@ -207,8 +207,6 @@ int zmq::io_thread_t::run_once (int timeout_)
     const int until_timer = _poller->run_timers ();
     while (_mailbox.has_commands ())
         in_event ();
-    if (timeout_ < -1)
-        return 0;
     _told.told = false;
     int events = 0;
     _poller->wait (until_timer, _runner.has_sent ? 0 : timeout_, &events);
