@@ -34,6 +34,8 @@ pub enum Speech {
     Blocking,
     /// A [`Client`] that submits, and a bare worker of MDP/1.0.
     SubmitToBare,
+    /// A thread that calls by a [`Client`], and a bare worker of MDP/1.0.
+    CallToBare,
     /// A blocking client, and a bare worker of MDP/0.2.
     BlockingToBare,
     /// A bare client of MDP/0.2 and a crowd of workers, each of its own service.
@@ -159,9 +161,9 @@ pub fn rows(args: &Args) -> Vec<Row> {
         add(sizes, BARE, Broker::Bare(1), Speech::V02);
         if sizes.name == ONE {
             add(sizes, MAJORDOMO_V10, ours(), Speech::V10);
-            add(sizes, SDK, ours(), Speech::Submit);
+            add(sizes, SDK, ours(), Speech::Threads);
             add(sizes, SDK_BLOCKING, ours(), Speech::Blocking);
-            add(sizes, CLIENT_BARE, ours(), Speech::SubmitToBare);
+            add(sizes, CLIENT_BARE, ours(), Speech::CallToBare);
             add(sizes, BLOCKING_BARE, ours(), Speech::BlockingToBare);
         }
         add(sizes, PROXY, Broker::Proxy, Speech::Plain);
@@ -240,7 +242,11 @@ impl Row {
 
     /// Threads share what one client has in flight.
     fn depth(&self) -> usize {
-        if self.speech == Speech::Threads { 1 } else { self.sizes.in_flight }
+        if self.calls() { 1 } else { self.sizes.in_flight }
+    }
+
+    fn calls(&self) -> bool {
+        matches!(self.speech, Speech::Threads | Speech::CallToBare)
     }
 
     fn workers(&self, broker: &Running) -> Vec<Box<dyn WorkerLink>> {
@@ -253,7 +259,7 @@ impl Row {
                 Speech::V02 | Speech::BlockingToBare => {
                     Box::new(mdp02::Worker::register(to, SERVICE))
                 }
-                Speech::V10 | Speech::SubmitToBare => {
+                Speech::V10 | Speech::SubmitToBare | Speech::CallToBare => {
                     Box::new(mdp10::Worker::register(to, SERVICE, capacity))
                 }
                 Speech::Plain => Box::new(plain::Worker::connect(to)),
@@ -275,7 +281,7 @@ impl Row {
             let client = Client::builder().broker(to).outstanding_max(2 * in_flight.max(1_000));
             client.build().expect("a client")
         };
-        if self.speech == Speech::Threads {
+        if self.calls() {
             let client = connect();
             let link = |_| Box::new(sdk::Calling::with(client.clone(), SERVICE)) as Box<_>;
             return (0..in_flight).map(link).collect();
@@ -294,7 +300,7 @@ impl Row {
                 Speech::Blocking | Speech::BlockingToBare => {
                     Box::new(sdk::Blocking::connect(to, SERVICE))
                 }
-                Speech::Submit | Speech::SubmitToBare | Speech::Threads => {
+                Speech::Submit | Speech::SubmitToBare | Speech::Threads | Speech::CallToBare => {
                     Box::new(sdk::Submitting::with(connect(), SERVICE))
                 }
             }
