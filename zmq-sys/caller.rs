@@ -12,9 +12,9 @@
 //! 19783 (an int, to be read): runs I/O once. It moves what can be moved between peers and
 //! the sockets of the context, and waits for the first of it for at most as many
 //! milliseconds as the int says when it is asked, without end if that is -1. It then says,
-//! added up, 1 if a descriptor of the above is
-//! readable, and 2 if so many connections had something that others may have, too. Nothing
-//! moves while nobody asks, so nobody may call what blocks.
+//! added up, 1 if a descriptor of the above is readable, and 2 if so many connections had
+//! something that others may have, too. Nothing moves while nobody asks, so nobody may call
+//! what blocks.
 //!
 //! 19784 (an int, to be read): a descriptor that is readable when there is I/O to run, but
 //! for what time brings. It is so until something is sent or run, and must be asked for
