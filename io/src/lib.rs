@@ -2,7 +2,7 @@
 //!
 //! libzmq has threads of its own that move bytes between the network and its sockets: each
 //! message that travels alone wakes one of them, which then wakes its receiver. The libzmq
-//! of this workspace can do without (`zmq-sys/caller.rs`), in a [`context`] made here. Then
+//! of this workspace can do without (`zmq-sys/patches/caller.rs`), in a [`context`] made here. Then
 //! the owner of the sockets [runs](run) the I/O: it takes the place of the wait for the
 //! sockets, and nothing moves while nobody does it. So the owner must come back to it in
 //! time, and call nothing of ZeroMQ that blocks.
@@ -24,7 +24,7 @@ pub mod wake;
 #[cfg(test)]
 mod tests;
 
-/// What `zmq-sys/caller.rs` says of these.
+/// What `zmq-sys/patches/caller.rs` says of these.
 const SERVE: c_int = 19_782;
 const RUN: c_int = 19_783;
 const DESCRIPTOR: c_int = 19_784;

@@ -22,11 +22,11 @@
 //! - A ROUTER socket can tell of connections, and end one: two options that no other
 //!   libzmq has.
 //! - A context of -1 I/O threads leaves their work to the owner of its sockets, by three more
-//!   options (see `caller.rs`). Its sockets stand still unless somebody does it. Otherwise
+//!   options (see `patches/caller.rs`). Its sockets stand still unless somebody does it. Otherwise
 //!   libzmq refuses the number.
 //!
 //! libzmq is under the MPL 2.0, and so are the files changed, in their changed form, which
-//! `patches.rs` and `caller.rs` name.
+//! `patches.rs` names.
 //!
 //! The `zmq` crate gets it through `[patch.crates-io]` in the root manifest. An application
 //! in a workspace of its own needs the same entry, or builds the published one.

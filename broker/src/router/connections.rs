@@ -1,5 +1,5 @@
 //! What our libzmq tells of connections, and how one is ended from this side: tests of
-//! `zmq-sys/patches.rs` through the socket that needs it.
+//! `zmq-sys/patches/peers.rs` through the socket that needs it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

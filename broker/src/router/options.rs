@@ -8,10 +8,10 @@ use majordomo_protocol::PeerId;
 /// ZMQ_ZAP_ENFORCE_DOMAIN
 const ZAP_ENFORCE_DOMAIN: c_int = 93;
 
-/// Of our own libzmq alone: see `zmq-sys/patches.rs`.
+/// Of our own libzmq alone: see `zmq-sys/patches/peers.rs`.
 const TELL_OF_CONNECTIONS: c_int = 19_780;
 
-/// Of our own libzmq alone: see `zmq-sys/patches.rs`.
+/// Of our own libzmq alone: see `zmq-sys/patches/peers.rs`.
 const END_CONNECTION: c_int = 19_781;
 
 /// Has libzmq refuse connections when nobody answers its question about them. By default
