@@ -30,7 +30,6 @@ mod ebb;
 mod embedded;
 pub mod engine;
 mod frame;
-mod heard;
 mod hearing;
 mod ipc_file;
 mod journal;

@@ -204,7 +204,6 @@ impl Router {
         &mut self,
         others: [Option<&UnixStream>; 2],
     ) -> Result<(), zmq::Error> {
-        // SAFETY: it is the only one, and these are no files.
         let [first, second] = others;
         let news = self.authenticator.as_ref().map(Authenticator::wake);
         for stream in [first, second, news].into_iter().flatten() {

@@ -10,27 +10,24 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use majordomo_io::Found;
-use majordomo_protocol::{
-    Body, ClientAddress, DecodeError, Endpoint, Inexpressible, Message, PeerId, Version, client,
-    worker,
-};
-
+use majordomo_protocol::{Body, DecodeError, Endpoint, Message, PeerId};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::config::Config;
 use crate::ebb::Ebb;
-use crate::engine::{Action, Caller, Engine, Event, Fault, Identity, Note, Settings};
+use crate::engine::{Action, Engine, Event, Fault, Identity, Note, Settings};
 use crate::frame::Frame;
-use crate::heard::Heard;
 use crate::hearing::event;
 use crate::ipc_file::{self, IpcFile};
 use crate::journal::Journal;
-use crate::outbox::{Bundle, Contents, Outbox, Parcel, Recipient, Single, task_of};
-use crate::router::{Content, Received, Refused, Router};
+use crate::outbox::Outbox;
+use crate::router::{Content, Received, Router};
 use crate::security::{Credentials, Mechanism};
 use crate::stats::Counters;
 use crate::trace;
+
+mod sending;
 
 pub use crate::ipc_file::PrepareError;
 pub use crate::security::SecurityError;
@@ -57,7 +54,9 @@ pub struct Server {
     hangups: Option<UnixStream>,
     drain_max: usize,
     spin: Duration,
-    heard: Heard,
+    heartbeat_interval: Duration,
+    /// The latest moment at which nothing was left to read.
+    caught_up_at: Instant,
     /// Whether nobody else has it.
     owns_context: bool,
     progress: Progress,
@@ -167,7 +166,8 @@ impl Server {
             hangups: None,
             drain_max: config.drain_max(),
             spin: config.spin(),
-            heard: Heard::new(config.heartbeat_interval(), now),
+            heartbeat_interval: config.heartbeat_interval(),
+            caught_up_at: now,
             owns_context: false,
             progress: Progress::Serving,
         })
@@ -227,7 +227,13 @@ impl Server {
                 self.read_news(now)?;
             }
             caught_up = self.read(now)?;
-            let heard_until = self.heard.until(now, caught_up && !found.more);
+            if caught_up && !found.more {
+                self.caught_up_at = now;
+            }
+            // Peers are read in turn. So who has been reading for an interval has read
+            // all that had come before, even if something was always left.
+            let surely = now.checked_sub(self.heartbeat_interval);
+            let heard_until = surely.map_or(self.caught_up_at, |at| at.max(self.caught_up_at));
             self.engine.handle_timeout(now, heard_until);
             self.journal.handle_timeout(now);
             self.act(now)?;
@@ -434,25 +440,6 @@ impl Server {
         Ok(())
     }
 
-    /// Sends all that is in the outbox, and what follows from that.
-    fn send_outbox(&mut self, now: Instant) -> Result<(), zmq::Error> {
-        loop {
-            self.engine.sent();
-            let parcels = self.outbox.take_all();
-            let bundles = self.outbox.take_singles();
-            if parcels.is_empty() && bundles.is_empty() {
-                return Ok(());
-            }
-            for parcel in parcels {
-                self.send_parcel(parcel, now)?;
-            }
-            for bundle in bundles {
-                self.send_bundle(bundle, now)?;
-            }
-            self.act(now)?;
-        }
-    }
-
     /// After all that was for them has been sent.
     fn close_connections(&mut self) -> Result<(), zmq::Error> {
         for peer in self.closing.drain(..) {
@@ -460,148 +447,12 @@ impl Server {
         }
         Ok(())
     }
-
-    fn tell_client(
-        &mut self,
-        caller: Caller<Body<Frame>>,
-        command: client::FromBroker<Body<Frame>>,
-        part_of: Option<ClientAddress>,
-        now: Instant,
-    ) -> Result<(), zmq::Error> {
-        let Caller { peer, version, envelope, .. } = caller;
-        if version >= Version::V1_0 {
-            let added = self.outbox.add_for_client(peer, command, part_of);
-            return self.send_full(added, now);
-        }
-        let envelope = envelope.map_or_else(Vec::new, |envelope| envelope.into_frames());
-        match command.encode(version, envelope) {
-            Ok(frames) => {
-                let single = Single { frames, task: part_of };
-                self.outbox.add_single(peer, Recipient::Client, single);
-            }
-            Err(error) => inexpressible(error),
-        }
-        Ok(())
-    }
-
-    fn tell_worker(
-        &mut self,
-        worker: PeerId,
-        version: Version,
-        command: worker::FromBroker<Body<Frame>>,
-        now: Instant,
-    ) -> Result<(), zmq::Error> {
-        // It left, or turned out to be unreachable, after the engine had chosen it; the
-        // request waits again or is with another already.
-        if matches!(command, worker::FromBroker::Request { .. })
-            && self.engine.is_withdrawn(&worker)
-        {
-            return Ok(());
-        }
-        if version >= Version::V1_0 {
-            let added = self.outbox.add_for_worker(worker, command);
-            return self.send_full(added, now);
-        }
-        let task = task_of(&command);
-        match command.encode(version) {
-            Ok(frames) => {
-                let single = Single { frames, task };
-                self.outbox.add_single(worker, Recipient::Worker, single);
-            }
-            // MDP/0.1 and MDP/0.2 have no CANCEL: the engine knows.
-            Err(error) => inexpressible(error),
-        }
-        Ok(())
-    }
-
-    /// Sends the message to which something was added, if it is full.
-    #[inline]
-    fn send_full(
-        &mut self,
-        added: Result<Option<usize>, Inexpressible>,
-        now: Instant,
-    ) -> Result<(), zmq::Error> {
-        match added {
-            Ok(Some(at)) => {
-                let parcel = self.outbox.take(at);
-                if parcel.recipient == Recipient::Worker {
-                    self.engine.sent_to(&parcel.peer);
-                }
-                self.send_parcel(parcel, now)
-            }
-            Ok(None) => Ok(()),
-            Err(error) => {
-                inexpressible(error);
-                Ok(())
-            }
-        }
-    }
-
-    fn send_parcel(&mut self, parcel: Parcel, now: Instant) -> Result<(), zmq::Error> {
-        let Parcel { peer, recipient, mut contents } = parcel;
-        if self.send(&peer, contents.batch.take_frames())?.is_ok() {
-            self.outbox.reuse(recipient, contents);
-            return Ok(());
-        }
-        let Contents { answers, tasks, .. } = contents;
-        self.engine.handle(unreachable(peer, recipient, answers, tasks), now);
-        Ok(())
-    }
-
-    /// Sends messages until one cannot be sent. Those behind it are not tried: a part of a
-    /// reply must not follow one that was lost.
-    fn send_bundle(&mut self, bundle: Bundle, now: Instant) -> Result<(), zmq::Error> {
-        let Bundle { peer, recipient, mut messages } = bundle;
-        let mut unsent = messages.drain(..);
-        while let Some(Single { frames, task }) = unsent.next() {
-            trace::sent(&peer, &frames);
-            if self.router.send(&peer, frames)?.is_ok() {
-                continue;
-            }
-            let answers = 1 + unsent.len() as u64;
-            let tasks = [task].into_iter().chain(unsent.map(|message| message.task));
-            let tasks = tasks.flatten().collect();
-            self.engine.handle(unreachable(peer, recipient, answers, tasks), now);
-            return Ok(());
-        }
-        drop(unsent);
-        self.outbox.reuse_singles(messages);
-        Ok(())
-    }
-
-    fn send(
-        &mut self,
-        peer: &PeerId,
-        frames: Vec<Frame>,
-    ) -> Result<Result<(), Refused>, zmq::Error> {
-        trace::sent(peer, &frames);
-        self.router.send(peer, frames)
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Serving,
     Stopped,
-}
-
-/// What could not be sent to a peer: so many answers, and what had these task ids.
-fn unreachable(
-    peer: PeerId,
-    recipient: Recipient,
-    answers: u64,
-    tasks: Vec<ClientAddress>,
-) -> Event<Body<Frame>> {
-    match recipient {
-        Recipient::Client => Event::ClientUnreachable { client: peer, answers, parts: tasks },
-        Recipient::Worker => Event::WorkerUnreachable { worker: peer, requests: tasks },
-    }
-}
-
-/// The engine asks for nothing that a version cannot say; a broker that serves
-/// thousands does not end if it does.
-fn inexpressible(error: Inexpressible) {
-    log::error!("cannot send: {error}");
 }
 
 pub(crate) fn settings(config: &Config) -> Settings {
