@@ -99,15 +99,38 @@ impl<F: Frame> Batch<F> {
     ///
     /// Fails, and has written nothing, when there are more body frames than the record
     /// can say.
+    #[inline]
     pub(crate) fn record(
         &mut self,
         command: u8,
         flags: u8,
         fields: impl FnOnce(&mut Fields<'_>),
         metadata: &Metadata,
-        body: Option<Body<F>>,
+        body: impl Source<F>,
     ) -> Result<(), Inexpressible> {
-        let in_place = match body.as_ref().map(Body::frames) {
+        self.write(command, flags, fields, metadata, Some(body))
+    }
+
+    /// Writes one record that ends with its metadata.
+    pub(crate) fn record_without_body(
+        &mut self,
+        command: u8,
+        fields: impl FnOnce(&mut Fields<'_>),
+        metadata: &Metadata,
+    ) -> Result<(), Inexpressible> {
+        self.write(command, 0, fields, metadata, None::<Body<F>>)
+    }
+
+    #[inline]
+    fn write(
+        &mut self,
+        command: u8,
+        flags: u8,
+        fields: impl FnOnce(&mut Fields<'_>),
+        metadata: &Metadata,
+        body: Option<impl Source<F>>,
+    ) -> Result<(), Inexpressible> {
+        let in_place = match body.as_ref().map(|source| source.body().frames()) {
             None => Some(&[][..]),
             Some([frame]) => {
                 let bytes: &[u8] = frame;
@@ -116,7 +139,7 @@ impl<F: Frame> Batch<F> {
             Some(_) => None,
         };
         let behind = match (in_place, &body) {
-            (None, Some(body)) => body.frames().len(),
+            (None, Some(source)) => source.body().frames().len(),
             _ => 0,
         };
         let body_frames = u16::try_from(behind).map_err(|_| Inexpressible {
@@ -135,6 +158,7 @@ impl<F: Frame> Batch<F> {
         match in_place {
             Some(bytes) => self.bytes.extend_from_slice(bytes),
             None => {
+                let body = body.map(Source::take);
                 self.body_bytes += body.as_ref().map_or(0, Body::size);
                 self.bodies.extend(body.into_iter().flatten());
             }
@@ -146,6 +170,38 @@ impl<F: Frame> Batch<F> {
             head.copy_from_slice(&length.to_be_bytes());
         }
         Ok(())
+    }
+}
+
+/// Where a record gets its body from.
+pub(crate) trait Source<F> {
+    /// What it is.
+    fn body(&self) -> &Body<F>;
+
+    /// To travel behind the batch frame.
+    fn take(self) -> Body<F>;
+}
+
+impl<F> Source<F> for Body<F> {
+    #[inline]
+    fn body(&self) -> &Body<F> {
+        self
+    }
+
+    fn take(self) -> Body<F> {
+        self
+    }
+}
+
+/// One that is kept.
+impl<F: Clone> Source<F> for &Body<F> {
+    #[inline]
+    fn body(&self) -> &Body<F> {
+        self
+    }
+
+    fn take(self) -> Body<F> {
+        self.clone()
     }
 }
 

@@ -166,12 +166,12 @@ impl<F: Frame> ToBroker<Body<F>> {
                     fields.milliseconds(terms.start_within);
                     fields.service(&service);
                 };
-                batch.record(v1_0::REQUEST, flags, fields, &terms.metadata, Some(body))
+                batch.record(v1_0::REQUEST, flags, fields, &terms.metadata, body)
             }
             ToBroker::Cancel { id } => {
-                batch.record(v1_0::CANCEL, 0, |fields| fields.put(id.as_bytes()), &none, None)
+                batch.record_without_body(v1_0::CANCEL, |fields| fields.put(id.as_bytes()), &none)
             }
-            ToBroker::Heartbeat => batch.record(v1_0::HEARTBEAT, 0, |_| {}, &none, None),
+            ToBroker::Heartbeat => batch.record_without_body(v1_0::HEARTBEAT, |_| {}, &none),
         }
     }
 
@@ -267,20 +267,20 @@ impl<F: Frame> FromBroker<Body<F>> {
                     fields.put(&reason.code.to_be_bytes());
                     fields.text(&reason.text);
                 };
-                return batch.record(v1_0::ERROR, 0, fields, &none, Some(details));
+                return batch.record(v1_0::ERROR, 0, fields, &none, details);
             }
             FromBroker::Heartbeat { instance } => {
                 let fields = |fields: &mut Fields<'_>| {
                     fields.put(instance.as_bytes());
                 };
-                return batch.record(v1_0::HEARTBEAT, 0, fields, &none, None);
+                return batch.record_without_body(v1_0::HEARTBEAT, fields, &none);
             }
         };
         let Answered::Id(id) = request else {
             let version = Version::V1_0;
             return Err(Inexpressible { command: "an answer without id", version });
         };
-        batch.record(number, 0, |fields| fields.put(id.as_bytes()), &none, Some(body))
+        batch.record(number, 0, |fields| fields.put(id.as_bytes()), &none, body)
     }
 
     /// Reads a message that came to a client of MDP/0.1 or MDP/0.2, on a DEALER

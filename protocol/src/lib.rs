@@ -85,7 +85,7 @@ pub use endpoint::{
 pub use error::{DecodeError, Excerpt, Expected, Found, Inexpressible};
 pub use frames::{Frame, Frames, dump};
 pub use key::{InvalidKey, InvalidKeyFile, KEY_BYTES, KEY_CHARS, KeyFile, PublicKey, SecretKey};
-pub use message::{Message, Messages};
+pub use message::{Listener, Message, Messages};
 pub use metadata::{Metadata, MetadataTooLarge};
 pub use names::{
     ClientAddress, InstanceId, InvalidServiceName, PeerId, RequestId, SERVICE_NAME_BYTES_MAX,

@@ -77,6 +77,47 @@ enum State<F> {
     Done,
 }
 
+/// Whoever is [told](Messages::tell) the commands of a message, in order.
+pub trait Listener<F> {
+    /// A client says this; see [`Message::Client`].
+    fn client(&mut self, version: Version, envelope: Vec<F>, command: client::ToBroker<Body<F>>);
+
+    /// A worker says this; see [`Message::Worker`].
+    fn worker(&mut self, version: Version, command: worker::ToBroker<Body<F>>);
+
+    /// What comes next is no command, and nothing follows.
+    fn invalid(&mut self, error: DecodeError);
+}
+
+impl<F: Frame> Messages<F> {
+    /// Tells all commands that are left. For each of many it costs less than
+    /// [`Messages::next`].
+    pub fn tell(self, listener: &mut impl Listener<F>) {
+        match self.0 {
+            State::Done => {}
+            State::Batch(SubProtocol::Client, records) => {
+                records.for_each(client::ToBroker::read, |command| match command {
+                    Ok(command) => listener.client(Version::V1_0, Vec::new(), command),
+                    Err(error) => listener.invalid(error),
+                });
+            }
+            State::Batch(SubProtocol::Worker, records) => {
+                records.for_each(worker::ToBroker::read, |command| match command {
+                    Ok(command) => listener.worker(Version::V1_0, command),
+                    Err(error) => listener.invalid(error),
+                });
+            }
+            State::Single(frames) => match Message::decode_single(frames) {
+                Ok(Message::Client { version, envelope, command }) => {
+                    listener.client(version, envelope, command);
+                }
+                Ok(Message::Worker { version, command }) => listener.worker(version, command),
+                Err(error) => listener.invalid(error),
+            },
+        }
+    }
+}
+
 impl<F: Frame> Iterator for Messages<F> {
     type Item = Result<Message<F>, DecodeError>;
 
@@ -93,20 +134,6 @@ impl<F: Frame> Iterator for Messages<F> {
                 State::Single(frames) => Some(Message::decode_single(frames)),
                 _ => None,
             },
-        }
-    }
-
-    /// Cheaper for each command of a long message than [`Messages::next`].
-    fn fold<A, G: FnMut(A, Self::Item) -> A>(self, from: A, mut fold: G) -> A {
-        match self.0 {
-            State::Done => from,
-            State::Batch(SubProtocol::Client, records) => {
-                records.fold(|record| client::ToBroker::read(record).map(of_client), from, fold)
-            }
-            State::Batch(SubProtocol::Worker, records) => {
-                records.fold(|record| worker::ToBroker::read(record).map(of_worker), from, fold)
-            }
-            State::Single(frames) => fold(from, Message::decode_single(frames)),
         }
     }
 }
@@ -127,25 +154,56 @@ mod tests {
     use crate::batch::Batch;
     use crate::names::RequestId;
 
-    #[test]
-    fn folded_or_one_by_one_the_commands_of_a_message_are_the_same() {
-        let mut batch = Batch::<Vec<u8>>::of_client(0);
-        for id in 0..3 {
-            client::ToBroker::Cancel { id: RequestId::new([id; 16]) }.write(&mut batch).unwrap();
+    #[derive(Default)]
+    struct Heard(Vec<Result<Message<Vec<u8>>, DecodeError>>);
+
+    impl Listener<Vec<u8>> for Heard {
+        fn client(
+            &mut self,
+            version: Version,
+            envelope: Vec<Vec<u8>>,
+            command: client::ToBroker<Body>,
+        ) {
+            self.0.push(Ok(Message::Client { version, envelope, command }));
         }
-        let whole = batch.into_frames();
-        let (mut cut, mut left_over) = (whole.clone(), whole.clone());
+
+        fn worker(&mut self, version: Version, command: worker::ToBroker<Body>) {
+            self.0.push(Ok(Message::Worker { version, command }));
+        }
+
+        fn invalid(&mut self, error: DecodeError) {
+            self.0.push(Err(error));
+        }
+    }
+
+    #[test]
+    fn told_or_one_by_one_the_commands_of_a_message_are_the_same() {
+        let mut asked = Batch::<Vec<u8>>::of_client(0);
+        for id in 0..3 {
+            client::ToBroker::Cancel { id: RequestId::new([id; 16]) }.write(&mut asked).unwrap();
+        }
+        let asked = asked.into_frames();
+        let mut said = Batch::<Vec<u8>>::of_worker(0);
+        worker::ToBroker::<Body>::Drain.write(&mut said).unwrap();
+        let (mut cut, mut left_over) = (asked.clone(), asked.clone());
         cut[0].pop();
         left_over.push(b"nobody's".to_vec());
-        for (frames, commands) in [(whole, 3), (cut, 3), (left_over, 4)] {
+        let single = ["one", "", "MDPC01", "echo", "hi"].map(|text| text.into()).to_vec();
+        let beat = ["", "MDPW02", "\x05"].map(|text| text.into()).to_vec();
+        for (frames, commands) in [
+            (asked, 3),
+            (said.into_frames(), 1),
+            (cut, 3),
+            (left_over, 4),
+            (single, 1),
+            (beat, 1),
+            (Vec::new(), 1),
+        ] {
             let mut messages = Message::decode(Frames::new(frames));
-            let folded = messages.clone().fold(Vec::new(), |mut all, message| {
-                all.push(message);
-                all
-            });
+            let mut heard = Heard::default();
+            messages.clone().tell(&mut heard);
             let one_by_one: Vec<_> = std::iter::from_fn(|| messages.next()).collect();
-            assert_eq!((folded.len(), &folded), (commands, &one_by_one));
+            assert_eq!((heard.0.len(), heard.0), (commands, one_by_one));
         }
-        assert_eq!(Message::decode(Frames::<Vec<u8>>::new(Vec::new())).fold(0, |n, _| n + 1), 1);
     }
 }

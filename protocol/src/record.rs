@@ -64,17 +64,16 @@ impl<F: Frame> Records<F> {
 
     /// All records from here on, each read by `read`. Looks for the bytes of the batch
     /// frame once, not for each record.
-    pub(crate) fn fold<T, A>(
+    #[inline]
+    pub(crate) fn for_each<T>(
         mut self,
         read: impl Fn(&mut Record<'_, F>) -> Result<T, DecodeError>,
-        mut from: A,
-        mut fold: impl FnMut(A, Result<T, DecodeError>) -> A,
-    ) -> A {
+        mut each: impl FnMut(Result<T, DecodeError>),
+    ) {
         let batch: &[u8] = &self.batch;
         while let Some(record) = self.reader.next(batch, &read) {
-            from = fold(from, record);
+            each(record);
         }
-        from
     }
 }
 

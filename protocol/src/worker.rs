@@ -18,7 +18,7 @@
 
 use std::time::Duration;
 
-use crate::batch::{Batch, Fields};
+use crate::batch::{Batch, Fields, Source};
 use crate::body::Body;
 use crate::error::{DecodeError, Expected, Inexpressible};
 use crate::frames::{Frame, Frames};
@@ -246,11 +246,11 @@ impl<F: Frame> ToBroker<Body<F>> {
                     fields.put(&[offer.liveness]);
                     fields.service(&service);
                 };
-                batch.record(number, 0, fields, &offer.metadata, None)
+                batch.record_without_body(number, fields, &offer.metadata)
             }
             ToBroker::Partial { client, body } | ToBroker::Final { client, body } => {
                 let task = task_id(&client)?;
-                batch.record(number, 0, |fields| fields.put(&task), &none, Some(body))
+                batch.record(number, 0, |fields| fields.put(&task), &none, body)
             }
             ToBroker::Error { client, reason, details } => {
                 let task = task_id(&client)?;
@@ -258,11 +258,13 @@ impl<F: Frame> ToBroker<Body<F>> {
                     fields.put(&task);
                     write_reason(fields, &reason);
                 };
-                batch.record(number, 0, fields, &none, Some(details))
+                batch.record(number, 0, fields, &none, details)
             }
-            ToBroker::Heartbeat | ToBroker::Drain => batch.record(number, 0, |_| {}, &none, None),
+            ToBroker::Heartbeat | ToBroker::Drain => {
+                batch.record_without_body(number, |_| {}, &none)
+            }
             ToBroker::Disconnect { reason } => {
-                batch.record(number, 0, |fields| write_reason(fields, &reason), &none, None)
+                batch.record_without_body(number, |fields| write_reason(fields, &reason), &none)
             }
         }
     }
@@ -343,6 +345,37 @@ impl<F: Frame> ToBroker<Body<F>> {
     }
 }
 
+/// Writes a REQUEST of MDP/1.0, as [`FromBroker::write`] does, from a broker that keeps the
+/// body: what does not stand in the batch frame is cloned.
+///
+/// # Errors
+///
+/// As [`FromBroker::write`].
+pub fn write_kept_request<F: Frame + Clone>(
+    batch: &mut Batch<F>,
+    client: &ClientAddress,
+    task: &Task,
+    body: &Body<F>,
+) -> Result<(), Inexpressible> {
+    write_request(batch, client, task, body)
+}
+
+#[inline]
+fn write_request<F: Frame>(
+    batch: &mut Batch<F>,
+    client: &ClientAddress,
+    task: &Task,
+    body: impl Source<F>,
+) -> Result<(), Inexpressible> {
+    let id = task_id(client)?;
+    let fields = |fields: &mut Fields<'_>| {
+        fields.put(&id);
+        fields.milliseconds(task.timeout);
+        fields.put(&[task.attempt]);
+    };
+    batch.record(Request.row().3, 0, fields, &task.metadata, body)
+}
+
 impl<F: Frame> FromBroker<Body<F>> {
     /// The frames of this command in MDP/0.1 or MDP/0.2. What only MDP/1.0 has of it
     /// does not travel.
@@ -375,24 +408,18 @@ impl<F: Frame> FromBroker<Body<F>> {
                     fields.put(&[agreement.liveness]);
                     fields.put(agreement.instance.as_bytes());
                 };
-                batch.record(number, 0, fields, &none, None)
+                batch.record_without_body(number, fields, &none)
             }
             FromBroker::Request { client, task, body } => {
-                let id = task_id(&client)?;
-                let fields = |fields: &mut Fields<'_>| {
-                    fields.put(&id);
-                    fields.milliseconds(task.timeout);
-                    fields.put(&[task.attempt]);
-                };
-                batch.record(number, 0, fields, &task.metadata, Some(body))
+                write_request(batch, &client, &task, body)
             }
             FromBroker::Cancel { client } => {
                 let id = task_id(&client)?;
-                batch.record(number, 0, |fields| fields.put(&id), &none, None)
+                batch.record_without_body(number, |fields| fields.put(&id), &none)
             }
-            FromBroker::Heartbeat => batch.record(number, 0, |_| {}, &none, None),
+            FromBroker::Heartbeat => batch.record_without_body(number, |_| {}, &none),
             FromBroker::Disconnect { reason } => {
-                batch.record(number, 0, |fields| write_reason(fields, &reason), &none, None)
+                batch.record_without_body(number, |fields| write_reason(fields, &reason), &none)
             }
         }
     }
