@@ -1,8 +1,8 @@
-//! What the engine hears: a message as an event, and a body as something that has a
+//! What the engine hears: what clients say as an event, and a body as something that has a
 //! size and can be kept. Only here, and not in the engine, is a body looked into: that
 //! of a question to the broker itself.
 
-use majordomo_protocol::{Body, Message, PeerId, client};
+use majordomo_protocol::{Body, ServiceName};
 
 use crate::engine::{Caller, Event, Payload, Question};
 use crate::frame::Frame;
@@ -27,32 +27,14 @@ impl Payload for Body<Frame> {
     }
 }
 
-/// What a message means to the engine.
-pub(crate) fn event(peer: PeerId, message: Message<Frame>) -> Event<Body<Frame>> {
-    match message {
-        Message::Client { version, envelope, command } => {
-            let envelope = (!envelope.is_empty()).then(|| Box::new(Body::from_frames(envelope)));
-            client_event(Caller { peer, version, envelope, id: None }, command)
-        }
-        Message::Worker { version, command } => {
-            Event::FromWorker { worker: peer, version, command }
-        }
-    }
-}
-
-/// A question to the broker itself is read here, since the engine reads no body.
-fn client_event(
+/// What a client asks the broker itself. That is read here, since the engine reads no body.
+pub(crate) fn question(
     caller: Caller<Body<Frame>>,
-    command: client::ToBroker<Body<Frame>>,
+    service: ServiceName,
+    body: &Body<Frame>,
+    no_reply: bool,
 ) -> Event<Body<Frame>> {
-    if let client::ToBroker::Request { id, service, terms, body } = &command
-        && service.is_reserved()
-    {
-        let asked = body.frames().first().map_or(&[][..], |frame| frame);
-        let question = Question::new(service, asked);
-        let caller = Caller { id: *id, ..caller };
-        let (service, no_reply) = (service.clone(), terms.no_reply);
-        return Event::Question { caller, service, question, no_reply };
-    }
-    Event::FromClient { caller, command }
+    let asked = body.frames().first().map_or(&[][..], |frame| frame);
+    let question = Question::new(&service, asked);
+    Event::Question { caller, service, question, no_reply }
 }

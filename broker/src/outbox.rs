@@ -3,10 +3,15 @@
 //! older versions it is one message after the other, of which libzmq then finds several at
 //! a time.
 
+use std::collections::VecDeque;
+
 use foldhash::HashMap;
-use majordomo_protocol::{Batch, Body, ClientAddress, Inexpressible, PeerId, client, worker};
+use majordomo_protocol::{
+    Batch, Body, ClientAddress, Inexpressible, PeerId, Task, Version, client, worker,
+};
 
 use crate::engine::shrink::Shrink;
+use crate::engine::{Action, Caller, Note, Outlet};
 use crate::frame::Frame;
 
 /// Bodies up to this size are copied into the batch frame; larger ones travel as they
@@ -39,6 +44,8 @@ pub(crate) struct Parcel {
     pub(crate) peer: PeerId,
     pub(crate) recipient: Recipient,
     pub(crate) contents: Contents,
+    /// The number of what came behind it.
+    pub(crate) until: u64,
 }
 
 /// A message, and what the engine must know of it if it cannot be sent.
@@ -90,6 +97,12 @@ pub(crate) struct Outbox {
     last: [usize; 2],
     /// Of the older versions.
     singles: HashMap<(PeerId, Recipient), Vec<Single>>,
+    /// Messages that are full.
+    full: VecDeque<Parcel>,
+    /// What is not for peers.
+    others: Vec<Action<Body<Frame>>>,
+    /// How many things the engine has said.
+    told: u64,
     /// Records in all messages, since they were last taken out.
     records: usize,
     /// How many messages of the older versions there are.
@@ -100,48 +113,149 @@ pub(crate) struct Outbox {
     spare_singles: Vec<Vec<Single>>,
 }
 
-impl Outbox {
-    /// Adds a command for a client; `part_of` is the task id of a PARTIAL. Says where the
-    /// message is if it is full now: it is to be [taken](Outbox::take).
-    pub(crate) fn add_for_client(
+impl Outlet<Body<Frame>> for Outbox {
+    #[inline]
+    fn told(&self) -> u64 {
+        self.told
+    }
+
+    #[inline]
+    fn request(
         &mut self,
-        peer: PeerId,
+        worker: &PeerId,
+        version: Version,
+        client: ClientAddress,
+        task: Task,
+        body: &Body<Frame>,
+    ) {
+        if version < Version::V1_0 {
+            let command = worker::FromBroker::Request { client, task, body: body.clone() };
+            return self.add_single_for_worker(worker, version, command);
+        }
+        self.told += 1;
+        let at = self.place(worker, Recipient::Worker);
+        let contents = &mut self.messages[at].contents;
+        match worker::write_kept_request(&mut contents.batch, &client, &task, body) {
+            Ok(()) => {
+                contents.tasks.push(client);
+                self.added(at);
+            }
+            Err(error) => inexpressible(error),
+        }
+    }
+
+    #[inline]
+    fn tell(
+        &mut self,
+        caller: &Caller<Body<Frame>>,
         command: client::FromBroker<Body<Frame>>,
-        part_of: Option<ClientAddress>,
-    ) -> Result<Option<usize>, Inexpressible> {
+        part_of: Option<&ClientAddress>,
+    ) {
+        if caller.version < Version::V1_0 {
+            return self.add_single_for_client(caller, command, part_of);
+        }
+        self.told += 1;
         let is_answer = !matches!(command, client::FromBroker::Heartbeat { .. });
-        let at = self.place((peer, Recipient::Client));
+        let at = self.place(&caller.peer, Recipient::Client);
         let contents = &mut self.messages[at].contents;
-        command.write(&mut contents.batch)?;
-        contents.answers += u64::from(is_answer);
-        if let Some(part) = part_of {
-            contents.tasks.push(part);
+        match command.write(&mut contents.batch) {
+            Ok(()) => {
+                contents.answers += u64::from(is_answer);
+                contents.tasks.extend(part_of.cloned());
+                self.added(at);
+            }
+            Err(error) => inexpressible(error),
         }
-        let is_full = contents.is_full();
-        self.records += 1;
-        Ok(is_full.then_some(at))
     }
 
-    /// Adds a command for a worker. Says where the message is if it is full now.
-    pub(crate) fn add_for_worker(
+    fn act(&mut self, action: Action<Body<Frame>>) {
+        match action {
+            Action::ToClient { caller, command, part_of } => {
+                return self.tell(&caller, command, part_of.as_ref());
+            }
+            Action::ToWorker { worker, version, command } => {
+                return self.tell_worker(&worker, version, command);
+            }
+            Action::Note(Note::WorkerGone { ref worker, .. }) => self.forget_worker(worker),
+            _ => {}
+        }
+        self.told += 1;
+        self.others.push(action);
+    }
+}
+
+impl Outbox {
+    fn tell_worker(
         &mut self,
-        peer: PeerId,
+        worker: &PeerId,
+        version: Version,
         command: worker::FromBroker<Body<Frame>>,
-    ) -> Result<Option<usize>, Inexpressible> {
-        let request = task_of(&command);
-        let at = self.place((peer, Recipient::Worker));
-        let contents = &mut self.messages[at].contents;
-        command.write(&mut contents.batch)?;
-        if let Some(request) = request {
-            contents.tasks.push(request);
+    ) {
+        if version < Version::V1_0 {
+            return self.add_single_for_worker(worker, version, command);
         }
-        let is_full = contents.is_full();
-        self.records += 1;
-        Ok(is_full.then_some(at))
+        self.told += 1;
+        let at = self.place(worker, Recipient::Worker);
+        let contents = &mut self.messages[at].contents;
+        let request = task_of(&command);
+        match command.write(&mut contents.batch) {
+            Ok(()) => {
+                contents.tasks.extend(request);
+                self.added(at);
+            }
+            Err(error) => inexpressible(error),
+        }
     }
 
-    /// Adds a message of MDP/0.1 or MDP/0.2.
-    pub(crate) fn add_single(&mut self, peer: PeerId, recipient: Recipient, single: Single) {
+    /// A record was added to the message at this place, which leaves if it is full.
+    #[inline]
+    fn added(&mut self, at: usize) {
+        self.records += 1;
+        if self.messages[at].contents.is_full() {
+            let parcel = self.take(at);
+            self.full.push_back(Parcel { until: self.told, ..parcel });
+        }
+    }
+
+    #[inline(never)]
+    fn add_single_for_client(
+        &mut self,
+        caller: &Caller<Body<Frame>>,
+        command: client::FromBroker<Body<Frame>>,
+        part_of: Option<&ClientAddress>,
+    ) {
+        self.told += 1;
+        let envelope = caller.envelope.as_ref();
+        let envelope = envelope.map_or_else(Vec::new, |envelope| envelope.frames().to_vec());
+        match command.encode(caller.version, envelope) {
+            Ok(frames) => {
+                let single = Single { frames, task: part_of.cloned() };
+                self.add_single(caller.peer.clone(), Recipient::Client, single);
+            }
+            Err(error) => inexpressible(error),
+        }
+    }
+
+    #[inline(never)]
+    fn add_single_for_worker(
+        &mut self,
+        worker: &PeerId,
+        version: Version,
+        command: worker::FromBroker<Body<Frame>>,
+    ) {
+        self.told += 1;
+        let task = task_of(&command);
+        match command.encode(version) {
+            Ok(frames) => {
+                let single = Single { frames, task };
+                self.add_single(worker.clone(), Recipient::Worker, single);
+            }
+            // These versions have no CANCEL: the engine knows.
+            Err(error) => inexpressible(error),
+        }
+    }
+
+    fn add_single(&mut self, peer: PeerId, recipient: Recipient, single: Single) {
         let spare = &mut self.spare_singles;
         let messages = self.singles.entry((peer, recipient));
         messages.or_insert_with(|| spare.pop().unwrap_or_default()).push(single);
@@ -150,36 +264,38 @@ impl Outbox {
 
     /// Where the message is that is being filled for this peer.
     #[inline]
-    fn place(&mut self, key: (PeerId, Recipient)) -> usize {
-        let (peer, recipient) = &key;
-        let is_it = |at: &usize| {
-            let parcel = self.messages.get(*at);
-            parcel.is_some_and(|parcel| parcel.recipient == *recipient && parcel.peer == *peer)
+    fn place(&mut self, peer: &PeerId, recipient: Recipient) -> usize {
+        let is_it = |at: usize| {
+            let parcel = self.messages.get(at);
+            parcel.is_some_and(|parcel| parcel.recipient == recipient && parcel.peer == *peer)
         };
         // Mostly the last one again or, where workers take turns, the one behind it.
-        let last = self.last[*recipient as usize];
-        let near = [last, last + 1, 0].into_iter().find(is_it);
-        let recipient = *recipient;
-        let at = near.unwrap_or_else(|| self.look_up(key));
+        let last = self.last[recipient as usize];
+        let at = match last {
+            _ if is_it(last) => last,
+            _ if is_it(last + 1) => last + 1,
+            _ if is_it(0) => 0,
+            _ => self.look_up(peer, recipient),
+        };
         self.last[recipient as usize] = at;
         at
     }
 
     #[inline(never)]
-    fn look_up(&mut self, key: (PeerId, Recipient)) -> usize {
+    fn look_up(&mut self, peer: &PeerId, recipient: Recipient) -> usize {
+        let key = (peer.clone(), recipient);
         if let Some(at) = self.places.get(&key) {
             return *at;
         }
-        let (peer, recipient) = key.clone();
         let spare = self.spare[recipient as usize].pop();
         let contents = spare.unwrap_or_else(|| Contents::new(recipient));
-        self.messages.push(Parcel { peer, recipient, contents });
+        self.messages.push(Parcel { peer: peer.clone(), recipient, contents, until: 0 });
         self.places.insert(key, self.messages.len() - 1);
         self.messages.len() - 1
     }
 
     /// Takes out the message at this place. The last one gets its place.
-    pub(crate) fn take(&mut self, at: usize) -> Parcel {
+    fn take(&mut self, at: usize) -> Parcel {
         let parcel = self.messages.swap_remove(at);
         self.places.remove(&(parcel.peer.clone(), parcel.recipient));
         if let Some(Parcel { peer, recipient, .. }) = self.messages.get(at) {
@@ -194,8 +310,26 @@ impl Outbox {
         self.records >= RECORDS_MAX || self.single_count >= SINGLES_MAX
     }
 
-    /// Drops what a worker was to be sent: it is gone, and its requests are given back.
+    /// Whether there is something to be done before more is read.
+    #[inline]
+    pub(crate) fn is_urgent(&self) -> bool {
+        !self.full.is_empty() || !self.others.is_empty() || self.is_full()
+    }
+
+    /// Takes out the first of the messages that are full.
+    pub(crate) fn take_full(&mut self) -> Option<Parcel> {
+        self.full.pop_front()
+    }
+
+    /// Takes out what is not for peers.
+    pub(crate) fn take_others(&mut self) -> Vec<Action<Body<Frame>>> {
+        std::mem::take(&mut self.others)
+    }
+
+    /// Drops what a worker was to be sent: it is gone or unreachable, and its requests are
+    /// given back.
     pub(crate) fn forget_worker(&mut self, peer: &PeerId) {
+        self.full.retain(|parcel| parcel.recipient != Recipient::Worker || parcel.peer != *peer);
         let key = (peer.clone(), Recipient::Worker);
         if let Some(at) = self.places.get(&key) {
             self.take(*at);
@@ -245,8 +379,14 @@ fn shrink_when_sparse<V>(waiting: &mut HashMap<(PeerId, Recipient), V>) {
     }
 }
 
+/// The engine asks for nothing that a version cannot say; a broker that serves
+/// thousands does not end if it does.
+fn inexpressible(error: Inexpressible) {
+    log::error!("cannot send: {error}");
+}
+
 /// The task id of a REQUEST.
-pub(crate) fn task_of(command: &worker::FromBroker<Body<Frame>>) -> Option<ClientAddress> {
+fn task_of(command: &worker::FromBroker<Body<Frame>>) -> Option<ClientAddress> {
     match command {
         worker::FromBroker::Request { client, .. } => Some(client.clone()),
         _ => None,
@@ -255,24 +395,54 @@ pub(crate) fn task_of(command: &worker::FromBroker<Body<Frame>>) -> Option<Clien
 
 #[cfg(test)]
 mod tests {
-    use majordomo_protocol::InstanceId;
+    use majordomo_protocol::{InstanceId, RequestId, ServiceName};
 
     use super::*;
+    use crate::engine::Gone;
 
     #[test]
     fn a_message_leaves_at_once_when_it_has_all_the_records_it_may_have() {
         let mut outbox = Outbox::default();
-        let peer = PeerId::new(b"c");
-        let mut records = Vec::new();
+        let caller = Caller {
+            peer: PeerId::new(b"c"),
+            version: Version::V1_0,
+            envelope: None,
+            id: Some(RequestId::new([1; 16])),
+        };
         for _ in 0..300 {
             let command = client::FromBroker::Heartbeat { instance: InstanceId::new([1; 8]) };
-            let full = outbox.add_for_client(peer.clone(), command, None).unwrap();
-            records.extend(full.map(|at| outbox.take(at).contents.batch.records()));
+            outbox.tell(&caller, command, None);
         }
-        let rest = outbox.take_all();
-        records.extend(rest.iter().map(|parcel| parcel.contents.batch.records()));
-        assert_eq!(records, [128, 128, 44]);
-        assert!(outbox.take_all().is_empty() && !outbox.is_full());
+        assert!(outbox.is_urgent());
+        let records = |parcel: &Parcel| (parcel.contents.batch.records(), parcel.until);
+        let full: Vec<_> =
+            std::iter::from_fn(|| outbox.take_full()).map(|it| records(&it)).collect();
+        let rest: Vec<_> = outbox.take_all().iter().map(|parcel| records(parcel).0).collect();
+        assert_eq!((full, rest), (vec![(128, 128), (128, 256)], vec![44]));
+        assert!(outbox.take_all().is_empty() && !outbox.is_urgent());
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_was_for_a_worker_that_is_gone() {
+        let mut outbox = Outbox::default();
+        let (gone, other) = (PeerId::new(b"gone"), PeerId::new(b"other"));
+        for worker in [&gone, &other] {
+            for _ in 0..200 {
+                outbox.tell_worker(worker, Version::V1_0, worker::FromBroker::Heartbeat);
+            }
+            outbox.tell_worker(worker, Version::V0_2, worker::FromBroker::Heartbeat);
+        }
+        let (worker, service) = (gone, ServiceName::new("echo").unwrap());
+        let reason = Gone::Silent;
+        outbox.act(Action::Note(Note::WorkerGone { worker, service, reason, requests: 0 }));
+        assert_eq!(outbox.told(), 403);
+        let peers = |parcels: Vec<Parcel>| -> Vec<PeerId> {
+            parcels.into_iter().map(|parcel| parcel.peer).collect()
+        };
+        let singles: Vec<_> = outbox.take_singles().into_iter().map(|it| it.peer).collect();
+        let full = std::iter::from_fn(|| outbox.take_full()).collect();
+        let left = [peers(full), peers(outbox.take_all()), singles];
+        assert_eq!(left, [vec![other.clone()], vec![other.clone()], vec![other]]);
     }
 
     #[test]
@@ -281,10 +451,9 @@ mod tests {
         let mut round = |peers: u32| {
             for number in 0..peers {
                 let peer = PeerId::new(&number.to_be_bytes());
-                let command = worker::FromBroker::Heartbeat;
-                outbox.add_for_worker(peer.clone(), command).unwrap();
-                let single = Single { frames: Vec::new(), task: None };
-                outbox.add_single(peer, Recipient::Worker, single);
+                for version in [Version::V1_0, Version::V0_2] {
+                    outbox.tell_worker(&peer, version, worker::FromBroker::Heartbeat);
+                }
             }
             let taken = (outbox.take_all().len(), outbox.take_singles().len());
             assert_eq!(taken, (peers as usize, peers as usize));

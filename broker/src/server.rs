@@ -10,23 +10,22 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use majordomo_io::Found;
-use majordomo_protocol::{Body, DecodeError, Endpoint, Message, PeerId};
+use majordomo_protocol::{Body, Endpoint, PeerId};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::config::Config;
 use crate::ebb::Ebb;
-use crate::engine::{Action, Engine, Event, Fault, Identity, Note, Settings};
+use crate::engine::{Action, Engine, Event, Identity, Settings};
 use crate::frame::Frame;
-use crate::hearing::event;
 use crate::ipc_file::{self, IpcFile};
 use crate::journal::Journal;
 use crate::outbox::Outbox;
-use crate::router::{Content, Received, Router};
+use crate::router::Router;
 use crate::security::{Credentials, Mechanism};
 use crate::stats::Counters;
-use crate::trace;
 
+mod receiving;
 mod sending;
 
 pub use crate::ipc_file::PrepareError;
@@ -40,10 +39,9 @@ pub struct Server {
     router: Router,
     /// How many handshakes the engine has been told of.
     handshakes_refused: u64,
-    outbox: Outbox,
     /// Connections to be closed in this round.
     closing: Vec<PeerId>,
-    engine: Engine<Body<Frame>>,
+    engine: Engine<Body<Frame>, Outbox>,
     journal: Journal,
     ebb: Ebb,
     endpoints: Vec<String>,
@@ -155,9 +153,8 @@ impl Server {
             _ipc_files: ipc_files,
             router,
             handshakes_refused: 0,
-            outbox: Outbox::default(),
             closing: Vec::new(),
-            engine: Engine::new(settings(config), now),
+            engine: Engine::with_outlet(settings(config), now, Outbox::default()),
             journal: Journal::default(),
             ebb: Ebb::default(),
             endpoints,
@@ -343,101 +340,35 @@ impl Server {
         }
     }
 
-    /// Reads at most `drain_max` messages. True when none is left.
-    fn read(&mut self, now: Instant) -> Result<bool, ServerError> {
-        for _ in 0..self.drain_max {
-            let Some(Received { peer, identity, content }) = self.router.receive()? else {
-                return Ok(true);
-            };
-            if !self.engine.knows(identity) {
-                // It was let in a moment ago, and its rights come from the same thread.
-                self.read_news(now)?;
-            }
-            match content {
-                Content::Connected => self.handle(identity, Event::Connected { peer }, now)?,
-                Content::Disconnected => {
-                    self.handle(identity, Event::Disconnected { peer }, now)?;
-                }
-                _ if self.engine.is_deaf_to(identity, now) => {}
-                Content::Message(frames) => {
-                    trace::received(&peer, frames.as_slice());
-                    let mut done = Ok(());
-                    // Not with `for`, which is slower for a message of many records.
-                    Message::decode(frames).for_each(|message| {
-                        if done.is_ok() {
-                            done = self.hear(&peer, identity, message, now);
-                        }
-                    });
-                    done?;
-                }
-                Content::Dropped(fault) => self.invalid(&peer, identity, (fault, None), now)?,
-            }
-        }
-        Ok(false)
-    }
-
-    /// Takes in one command, or what is none.
+    /// Does what the engine wants done now. Most of what is for peers stays in the outbox.
     #[inline]
-    fn hear(
-        &mut self,
-        peer: &PeerId,
-        identity: Identity,
-        message: Result<Message<Frame>, DecodeError>,
-        now: Instant,
-    ) -> Result<(), zmq::Error> {
-        match message {
-            Ok(message) => self.handle(identity, event(peer.clone(), message), now)?,
-            Err(error) => self.invalid(peer, identity, (Fault::Malformed, Some(error)), now)?,
-        }
-        // One message may hold millions of records.
-        if self.outbox.is_full() { self.send_outbox(now) } else { Ok(()) }
-    }
-
-    fn invalid(
-        &mut self,
-        peer: &PeerId,
-        identity: Identity,
-        (fault, error): (Fault, Option<DecodeError>),
-        now: Instant,
-    ) -> Result<(), zmq::Error> {
-        self.journal.invalid(peer, fault, error, now);
-        self.handle(identity, Event::Invalid { peer: peer.clone(), fault }, now)
-    }
-
-    /// Tells the engine what happened, and does at once what it wants done: the list of that
-    /// stays short, however much is in a message.
-    fn handle(
-        &mut self,
-        identity: Identity,
-        event: Event<Body<Frame>>,
-        now: Instant,
-    ) -> Result<(), zmq::Error> {
-        self.engine.handle_from(identity, event, now);
-        self.act(now)
-    }
-
-    /// Does all that the engine wants done. What is for peers is in the outbox then, but for
-    /// what filled a message.
     fn act(&mut self, now: Instant) -> Result<(), zmq::Error> {
-        while let Some(action) = self.engine.poll_action() {
-            match action {
-                Action::ToClient { caller, command, part_of } => {
-                    self.tell_client(caller, command, part_of, now)?;
-                }
-                Action::ToWorker { worker, version, command } => {
-                    self.tell_worker(worker, version, command, now)?;
-                }
-                Action::Close { peer } => self.closing.push(peer),
-                Action::Note(note) => {
-                    if let Note::WorkerGone { worker, .. } = &note {
-                        self.outbox.forget_worker(worker);
-                    }
-                    self.journal.note(&note, now);
-                }
-                Action::Stopped => self.progress = Progress::Stopped,
+        if self.engine.outlet().is_urgent() { self.act_at_once(now) } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn act_at_once(&mut self, now: Instant) -> Result<(), zmq::Error> {
+        while self.engine.outlet().is_urgent() {
+            self.act_here(now);
+            self.send_full(now)?;
+            if self.engine.outlet().is_full() {
+                self.send_outbox(now)?;
             }
         }
         Ok(())
+    }
+
+    /// Does what is not for peers.
+    fn act_here(&mut self, now: Instant) {
+        for action in self.engine.outlet_mut().take_others() {
+            match action {
+                Action::Close { peer } => self.closing.push(peer),
+                Action::Note(note) => self.journal.note(&note, now),
+                Action::Stopped => self.progress = Progress::Stopped,
+                // These are in messages.
+                Action::ToClient { .. } | Action::ToWorker { .. } => {}
+            }
+        }
     }
 
     /// After all that was for them has been sent.

@@ -5,7 +5,7 @@ use majordomo_protocol::{Reason, ServiceName, client, code};
 
 use super::ids::{AnswerNumber, Ids};
 use super::request::{Answer, RequestKey};
-use super::{Action, Caller, Engine, Payload};
+use super::{Caller, Engine, Outlet, Payload, Settings};
 
 /// How a request ended.
 #[derive(Clone, Debug)]
@@ -46,42 +46,65 @@ impl<B: Payload> Outcome<B> {
     }
 }
 
+impl Settings {
+    /// How a client is told of this, if its version can say it.
+    #[inline]
+    fn said<B: Payload>(
+        &self,
+        caller: &Caller<B>,
+        service: &ServiceName,
+        outcome: Outcome<B>,
+    ) -> Option<client::FromBroker<B>> {
+        let final_reply =
+            |body| client::FromBroker::Final { request: caller.answered(service), body };
+        let failure = match outcome {
+            Outcome::Final(body) => return Some(final_reply(body)),
+            Outcome::Error(failure) => failure,
+        };
+        let Failure { reason, details } = *failure;
+        match caller.id {
+            Some(id) => {
+                let details = details.unwrap_or_else(|| B::of_texts(&[""]));
+                Some(client::FromBroker::Error { id, reason, details })
+            }
+            None if self.error_replies => {
+                let code = reason.code.to_string();
+                Some(final_reply(B::of_texts(&[&code, &reason.text])))
+            }
+            None => None,
+        }
+    }
+}
+
 /// When the memory is full, this part of it makes room at once.
 const FORGOTTEN_TOGETHER: usize = 1_024;
 
-impl<B: Payload> Engine<B> {
+impl<B: Payload, O: Outlet<B>> Engine<B, O> {
     /// Tells the client how its request ended, if it wants to know and its version can
     /// say it.
     pub(super) fn answer(
         &mut self,
-        caller: Caller<B>,
+        caller: &Caller<B>,
         service: &ServiceName,
         answer: Answer,
         outcome: Outcome<B>,
     ) {
-        if answer == Answer::Unwanted {
-            return;
+        if answer == Answer::Wanted
+            && let Some(command) = self.settings.said(caller, service, outcome)
+        {
+            self.outlet.tell(caller, command, None);
         }
-        let final_reply =
-            |body| client::FromBroker::Final { request: caller.answered(service), body };
-        let command = match outcome {
-            Outcome::Final(body) => final_reply(body),
-            Outcome::Error(failure) => {
-                let Failure { reason, details } = *failure;
-                match caller.id {
-                    Some(id) => {
-                        let details = details.unwrap_or_else(|| B::of_texts(&[""]));
-                        client::FromBroker::Error { id, reason, details }
-                    }
-                    None if self.settings.error_replies => {
-                        let code = reason.code.to_string();
-                        final_reply(B::of_texts(&[&code, &reason.text]))
-                    }
-                    None => return,
-                }
-            }
-        };
-        self.actions.push_back(Action::ToClient { caller, command, part_of: None });
+    }
+
+    /// As [`Engine::answer`], to whoever asked last for this request.
+    pub(super) fn answer_request(&mut self, key: RequestKey, outcome: Outcome<B>) {
+        let request = &self.requests[key];
+        let service = &self.services[request.service].name;
+        if request.answer == Answer::Wanted
+            && let Some(command) = self.settings.said(&request.caller, service, outcome)
+        {
+            self.outlet.tell(&request.caller, command, None);
+        }
     }
 
     /// Keeps the answer to a request for those who ask again.
@@ -123,6 +146,6 @@ impl<B: Payload> Engine<B> {
             let text = "it ran, and its answer is not kept".to_owned();
             Outcome::failure(Reason { code: code::WORKER_LOST, text }, None)
         });
-        self.answer(caller, service, answer, outcome);
+        self.answer(&caller, service, answer, outcome);
     }
 }

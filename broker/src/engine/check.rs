@@ -7,9 +7,9 @@ use super::deadline::Due;
 use super::request::{Reply, RequestState};
 use super::rights::Identity;
 use super::worker::Intake;
-use super::{Engine, Payload, Shutdown};
+use super::{Engine, Outlet, Payload, Shutdown};
 
-impl<B: Payload> Engine<B> {
+impl<B: Payload, O: Outlet<B>> Engine<B, O> {
     /// In debug builds, checks everything while there is little to check.
     pub(super) fn check_when_small(&mut self) {
         let is_small =
@@ -89,7 +89,7 @@ impl<B: Payload> Engine<B> {
             let entry = self.deadlines.get(worker.deadline);
             assert!(entry.is_some_and(|(_, due)| due == Due::Worker(key)));
             assert!(worker.tasks.len() <= worker.capacity, "more tasks than capacity");
-            for task in worker.tasks.keys(&mut self.requests) {
+            for task in worker.tasks.in_order(&self.requests) {
                 let request = &self.requests[task];
                 assert_eq!(request.state.worker(), Some(key));
                 assert_eq!(request.service, worker.service);

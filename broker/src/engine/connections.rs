@@ -12,7 +12,7 @@ use majordomo_protocol::PeerId;
 
 use super::rights::{Identity, Rights};
 use super::shrink::Shrink;
-use super::{Action, Closed, Engine, Gone, Note, Payload};
+use super::{Action, Closed, Engine, Gone, Note, Outlet, Payload};
 
 /// How long a connection whose identity has gone stays, to read what it was told last.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -94,7 +94,7 @@ impl Connections {
     }
 }
 
-impl<B: Payload> Engine<B> {
+impl<B: Payload, O: Outlet<B>> Engine<B, O> {
     /// A connection of whoever is the sender has passed its handshake.
     pub(super) fn connected(&mut self, peer: PeerId) {
         let identity = self.sender;
@@ -141,6 +141,6 @@ impl<B: Payload> Engine<B> {
             let who = rights.name(identity);
             self.note(Note::ConnectionClosed { peer: peer.clone(), who, reason });
         }
-        self.actions.push_back(Action::Close { peer });
+        self.outlet.act(Action::Close { peer });
     }
 }

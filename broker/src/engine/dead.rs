@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 use majordomo_protocol::mmi::DeadReport;
 
 use super::request::RequestKey;
-use super::{Engine, Payload};
+use super::{Engine, Outlet, Payload};
 
 /// The latest of them, oldest first.
 pub(super) type Dead = VecDeque<DeadReport>;
 
-impl<B: Payload> Engine<B> {
+impl<B: Payload, O: Outlet<B>> Engine<B, O> {
     /// Lists a request that ends because its workers were lost; forgets the oldest one
     /// when there are too many.
     pub(super) fn list_dead(&mut self, key: RequestKey) {

@@ -7,9 +7,9 @@ use super::answers::Outcome;
 use super::request::{Answer, Redelivery, Reply, RequestKey, RequestState};
 use super::requests::Place;
 use super::shutdown::Shutdown;
-use super::{Act, Action, Caller, Dropped, Engine, Note, Payload};
+use super::{Act, Action, Caller, Dropped, Engine, Note, Outlet, Payload};
 
-impl<B: Payload> Engine<B> {
+impl<B: Payload, O: Outlet<B>> Engine<B, O> {
     /// A request lost its worker: it waits again, before all others, or ends.
     pub(super) fn give_back(&mut self, key: RequestKey) {
         self.services[self.requests[key].service].running -= 1;
@@ -56,7 +56,7 @@ impl<B: Payload> Engine<B> {
         let worker = &mut self.workers[worker];
         if worker.version >= Version::V1_0 && worker.is_reachable() {
             worker.told_at = self.now;
-            self.actions.push_back(Action::ToWorker {
+            self.outlet.act(Action::ToWorker {
                 worker: worker.peer.clone(),
                 version: worker.version,
                 command: worker::FromBroker::Cancel { client: key.address(self.settings.instance) },
@@ -76,23 +76,22 @@ impl<B: Payload> Engine<B> {
     /// Counts, notes and answers the end of a request that gets no reply.
     fn end_for_client(&mut self, key: RequestKey, reason: Dropped) {
         *self.counters.dropped(reason) += 1;
-        let request = &self.requests[key];
-        let (caller, answer, ran) = (request.caller.clone(), request.answer, request.attempt > 0);
-        let service = self.services[request.service].name.clone();
         if reason == Dropped::AttemptsMax {
             self.list_dead(key);
         }
-        self.note(Note::RequestDropped {
-            client: caller.peer.clone(),
-            service: service.clone(),
+        let request = &self.requests[key];
+        let ran = request.attempt > 0;
+        self.outlet.act(Action::Note(Note::RequestDropped {
+            client: request.caller.peer.clone(),
+            service: self.services[request.service].name.clone(),
             request: Some(key.address(self.settings.instance)),
             reason,
-        });
+        }));
         let outcome = dropped_outcome(reason, ran);
         if ran {
             self.remember(key, &outcome);
         }
-        self.answer(caller, &service, answer, outcome);
+        self.answer_request(key, outcome);
     }
 
     /// Answers a request that was not accepted.
@@ -105,7 +104,7 @@ impl<B: Payload> Engine<B> {
     ) {
         *self.counters.dropped(reason) += 1;
         let client = caller.peer.clone();
-        self.answer(caller, &service, answer, dropped_outcome(reason, false));
+        self.answer(&caller, &service, answer, dropped_outcome(reason, false));
         self.note(Note::RequestDropped { client, service, request: None, reason });
     }
 
@@ -119,7 +118,7 @@ impl<B: Payload> Engine<B> {
     ) {
         *self.counters.dropped(reason) += 1;
         let peer = caller.peer.clone();
-        self.answer(caller, &service, answer, dropped_outcome(reason, false));
+        self.answer(&caller, &service, answer, dropped_outcome(reason, false));
         let act = match reason {
             Dropped::Forbidden => Act::Call(service),
             _ => Act::Displace,
@@ -133,8 +132,12 @@ impl<B: Payload> Engine<B> {
         self.bytes -= request.bytes;
         self.ids.end(key, request.answered, &self.requests);
         self.identities.request_went(request.identity);
-        let client = request.caller.peer.clone();
-        self.count_client_down(&client);
+        if let Some(client) = self.clients.request_went(&request.caller.peer) {
+            self.identities.peer_went(client.identity);
+            if !self.displaced.is_empty() {
+                self.displaced.remove(&request.caller.peer);
+            }
+        }
         self.requests.free(key);
     }
 

@@ -186,9 +186,9 @@ pub enum Action<B> {
         part_of: Option<ClientAddress>,
     },
     /// Send this to a worker; report [`Event::WorkerUnreachable`] if that fails. A
-    /// REQUEST is not to be sent if it is [withdrawn](super::Engine::is_withdrawn): its
-    /// worker left or became unreachable after this was decided, and the request has been
-    /// given back.
+    /// REQUEST is not to be sent if its worker is no longer
+    /// [reachable](super::Engine::is_reachable): that was decided later, and the request has
+    /// been given back.
     ToWorker {
         /// Its connection.
         worker: PeerId,

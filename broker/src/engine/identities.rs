@@ -12,7 +12,7 @@ use majordomo_protocol::{PeerId, ServiceName};
 use super::request::{Answer, Request, RequestState};
 use super::rights::{Identity, Limits, Rights};
 use super::worker::Worker;
-use super::{Act, Dropped, Engine, Gone, Note, Payload};
+use super::{Act, Dropped, Engine, Gone, Note, Outlet, Payload};
 
 /// What is under way for one identity.
 #[derive(Debug, Default)]
@@ -120,7 +120,7 @@ impl Identities {
     }
 }
 
-impl<B: Payload> Engine<B> {
+impl<B: Payload, O: Outlet<B>> Engine<B, O> {
     /// Whether it has rights, or needs none. Whoever has not may have got them just now.
     pub fn knows(&self, identity: Identity) -> bool {
         self.rights.as_ref().is_none_or(|rights| rights.knows(identity))

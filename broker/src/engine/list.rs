@@ -32,22 +32,17 @@ pub(super) trait Linked<K> {
 pub(super) struct List<K> {
     front: Option<K>,
     back: Option<K>,
-    len: usize,
 }
 
 impl<K> Default for List<K> {
     fn default() -> Self {
-        List { front: None, back: None, len: 0 }
+        List { front: None, back: None }
     }
 }
 
 impl<K: Key> List<K> {
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.front.is_none()
     }
 
     pub(super) fn front(&self) -> Option<K> {
@@ -61,7 +56,6 @@ impl<K: Key> List<K> {
             None => self.front = Some(key),
         }
         self.back = Some(key);
-        self.len += 1;
     }
 
     pub(super) fn pop_front<T: Linked<K>>(&mut self, items: &mut Table<K, T>) -> Option<K> {
@@ -81,12 +75,11 @@ impl<K: Key> List<K> {
             Some(next) => items[next].links().previous = previous,
             None => self.back = previous,
         }
-        self.len -= 1;
     }
 
     /// The keys from front to back.
     pub(super) fn keys<T: Linked<K>>(&self, items: &mut Table<K, T>) -> Vec<K> {
-        let mut keys = Vec::with_capacity(self.len);
+        let mut keys = Vec::new();
         let mut at = self.front;
         while let Some(key) = at {
             keys.push(key);

@@ -3,9 +3,9 @@
 
 use super::ids::Ids;
 use super::request::Request;
-use super::{Engine, Payload};
+use super::{Engine, Outlet, Payload};
 
-impl<B: Payload> Engine<B> {
+impl<B: Payload, O: Outlet<B>> Engine<B, O> {
     /// About how many bytes its requests, and the answers it keeps, take in memory.
     pub fn footprint(&self) -> usize {
         self.bytes

@@ -10,7 +10,7 @@ use super::answers::Outcome;
 use super::request::Answer;
 use super::shutdown::Shutdown;
 use super::worker::{Intake, Worker};
-use super::{Act, Caller, Engine, Payload, Question};
+use super::{Act, Caller, Engine, Outlet, Payload, Question};
 
 /// A report reads every service and worker, so one is made at most this often and
 /// serves all who ask meanwhile.
@@ -38,7 +38,7 @@ impl Question {
     }
 }
 
-impl<B: Payload> Engine<B> {
+impl<B: Payload, O: Outlet<B>> Engine<B, O> {
     pub(super) fn question(
         &mut self,
         caller: Caller<B>,
@@ -62,12 +62,12 @@ impl<B: Payload> Engine<B> {
                 self.note_forbidden(&caller.peer, Act::Operate);
                 let text = "only an operator may ask for the state of the broker".to_owned();
                 let reason = Reason { code: code::FORBIDDEN, text };
-                return self.answer(caller, service, answer, Outcome::failure(reason, None));
+                return self.answer(&caller, service, answer, Outcome::failure(reason, None));
             }
             Question::Broker => self.cached_report(),
             Question::Unknown => B::of_texts(&[mmi::NOT_IMPLEMENTED]),
         };
-        self.answer(caller, service, answer, Outcome::Final(body));
+        self.answer(&caller, service, answer, Outcome::Final(body));
     }
 
     fn cached_report(&mut self) -> B {

@@ -14,6 +14,7 @@
 //! Work per event is constant or logarithmic in services, workers and requests,
 //! but for `mmi.broker`, which reports at most ten times a second, and shutdown.
 
+mod actions;
 mod answers;
 mod check;
 mod clients;
@@ -29,6 +30,7 @@ mod index;
 mod list;
 mod memory;
 mod mmi;
+mod outlet;
 mod request;
 mod requests;
 mod rights;
@@ -37,17 +39,18 @@ mod settings;
 pub(crate) mod shrink;
 mod shutdown;
 mod table;
+mod tasks;
 mod waiting;
 mod worker;
 mod workers;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::HashSet;
 use majordomo_protocol::PeerId;
 
+pub use self::actions::Actions;
 use self::clients::Clients;
 use self::connections::Connections;
 use self::dead::Dead;
@@ -59,11 +62,11 @@ pub use self::event::{
 use self::identities::Identities;
 use self::ids::Ids;
 use self::index::Index;
+pub use self::outlet::Outlet;
 use self::request::{Answer, Request, RequestKey};
 pub use self::rights::{Grant, Identity, InvalidServices, Limits, Rights, ServiceSet};
 use self::service::Services;
 pub use self::settings::{PREFETCH_MAX, Settings};
-use self::shrink::Shrink;
 use self::shutdown::Shutdown;
 use self::table::Table;
 use self::waiting::Turns;
@@ -72,7 +75,7 @@ use crate::stats::Counters;
 
 /// The state of a broker, and its rules. See the [module](self).
 #[derive(Debug)]
-pub struct Engine<B> {
+pub struct Engine<B, O = Actions<B>> {
     settings: Settings,
     started: Instant,
     /// The latest time it was told.
@@ -105,19 +108,21 @@ pub struct Engine<B> {
     deadlines: Deadlines,
     counters: Counters,
     report: mmi::CachedReport<B>,
-    actions: VecDeque<Action<B>>,
-    /// How many were polled so far: the number of the next one.
-    actions_polled: u64,
-    /// The number of the next action when a worker left or became unreachable last: a
-    /// REQUEST with a lower one may be for that worker.
-    withdrawn: u64,
+    outlet: O,
     /// How many of them have been sent, as far as they are for peers.
     actions_sent: u64,
 }
 
 impl<B: Payload> Engine<B> {
-    /// An engine that knows nobody yet.
+    /// An engine that knows nobody yet, and lists what it wants done.
     pub fn new(settings: Settings, now: Instant) -> Self {
+        Engine::with_outlet(settings, now, Actions::default())
+    }
+}
+
+impl<B: Payload, O: Outlet<B>> Engine<B, O> {
+    /// An engine that knows nobody yet, and says here what it wants done.
+    pub fn with_outlet(settings: Settings, now: Instant, outlet: O) -> Self {
         Engine {
             settings,
             started: now,
@@ -143,9 +148,7 @@ impl<B: Payload> Engine<B> {
             deadlines: Deadlines::default(),
             counters: Counters::default(),
             report: mmi::CachedReport::default(),
-            actions: VecDeque::new(),
-            actions_polled: 0,
-            withdrawn: 0,
+            outlet,
             actions_sent: 0,
         }
     }
@@ -159,6 +162,10 @@ impl<B: Payload> Engine<B> {
 
     /// As [`Engine::handle`], from a peer on a connection of `identity`. What it may do
     /// goes by that alone.
+    ///
+    /// Inlined always: what an event is, is known where it is made, so it is taken apart
+    /// there.
+    #[inline(always)]
     pub fn handle_from(&mut self, identity: Identity, event: Event<B>, now: Instant) {
         self.advance(now);
         self.sender = identity;
@@ -218,29 +225,34 @@ impl<B: Payload> Engine<B> {
         [self.deadlines.first(), end, forget, close].into_iter().flatten().min()
     }
 
-    /// The next thing to do, in order; `None` when all is done.
-    pub fn poll_action(&mut self) -> Option<Action<B>> {
-        let action = self.actions.pop_front();
-        match action {
-            Some(_) => self.actions_polled += 1,
-            None => self.actions.shrink_when_sparse(),
-        }
-        action
-    }
-
-    /// All that was polled so far is sent now, and what cannot be is told as
+    /// All that is done so far is sent now, and what cannot be is told as
     /// [unreachable](Event::WorkerUnreachable). Until this is called it may wait for more;
     /// a REQUEST that still does when its worker is lost is not to be sent, and was no
     /// attempt. Whoever never calls this tells that nothing is ever sent.
     pub fn sent(&mut self) {
-        self.actions_sent = self.actions_polled;
+        self.actions_sent = self.outlet.seen();
     }
 
     /// As [`Engine::sent`], of what is for this worker.
     pub fn sent_to(&mut self, worker: &PeerId) {
+        self.sent_until(worker, self.outlet.seen());
+    }
+
+    /// As [`Engine::sent_to`], but only of what has a number below this.
+    pub fn sent_until(&mut self, worker: &PeerId, number: u64) {
         if let Some(key) = self.worker_key(worker) {
-            self.workers[key].sent = self.actions_polled;
+            self.workers[key].sent = number;
         }
+    }
+
+    /// What it tells what it wants done.
+    pub fn outlet(&self) -> &O {
+        &self.outlet
+    }
+
+    /// As [`Engine::outlet`], to take that out.
+    pub fn outlet_mut(&mut self) -> &mut O {
+        &mut self.outlet
     }
 
     /// The worker that is registered on this connection.
@@ -257,13 +269,6 @@ impl<B: Payload> Engine<B> {
     /// Whether a worker is registered on this connection, and all could be sent to it.
     pub fn is_reachable(&self, worker: &PeerId) -> bool {
         self.worker_key(worker).is_some_and(|key| self.workers[key].is_reachable())
-    }
-
-    /// Whether the REQUEST to this worker that was polled last is not to be sent: its worker
-    /// is no longer [reachable](Engine::is_reachable).
-    #[inline]
-    pub fn is_withdrawn(&self, worker: &PeerId) -> bool {
-        self.actions_polled <= self.withdrawn && !self.is_reachable(worker)
     }
 
     /// Whether it was told to stop.
@@ -299,12 +304,7 @@ impl<B: Payload> Engine<B> {
         self.ids.forget_before(now.checked_sub(self.settings.answers_kept), &self.requests);
     }
 
-    /// The number of the next action.
-    fn action_number(&self) -> u64 {
-        self.actions_polled + self.actions.len() as u64
-    }
-
     fn note(&mut self, note: Note) {
-        self.actions.push_back(Action::Note(note));
+        self.outlet.act(Action::Note(note));
     }
 }

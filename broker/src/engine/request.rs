@@ -39,6 +39,9 @@ impl RequestKey {
     }
 }
 
+/// Above the number of every action.
+pub(super) const UNSENT: u64 = 1 << 63;
+
 /// A request that waits or runs. Many may wait, so what is rare is not in place.
 #[derive(Debug)]
 pub(super) struct Request<B> {
@@ -62,8 +65,10 @@ pub(super) struct Request<B> {
     /// How often it was handed to a worker.
     pub(super) attempt: u32,
     /// The number of the action by which it was handed to its worker: until that is
-    /// sent it has not been.
+    /// sent it has not been. With [`UNSENT`] once it is known that it never will be.
     pub(super) handed_out: u64,
+    /// Where it stands among the tasks of its worker.
+    pub(super) place: u32,
     /// Why it lost the workers that worked on it; at most `attempts_max`. One in whose
     /// socket it waited is not among them, though it may have begun.
     pub(super) losses: Losses,
@@ -74,7 +79,7 @@ pub(super) struct Request<B> {
     pub(super) answered: Option<AnswerNumber>,
     /// What has come of its reply before the final part.
     pub(super) reply: Reply<B>,
-    /// Neighbours in the queue while it waits, among its worker's tasks while it runs.
+    /// Neighbours in the queue while it waits.
     pub(super) links: Links<RequestKey>,
 }
 

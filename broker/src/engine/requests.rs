@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use majordomo_protocol::{
-    ClientAddress, PeerId, RequestId, ServiceName, Task, Terms, client, worker,
-};
+use majordomo_protocol::{ClientAddress, PeerId, RequestId, ServiceName, Task, Terms, client};
 
 use super::deadline::{DeadlineKey, Due};
 use super::ending::dropped_outcome;
@@ -14,7 +12,7 @@ use super::request::{Answer, Losses, Redelivery, Reply, Request, RequestKey, Req
 use super::service::ServiceKey;
 use super::shutdown::Shutdown;
 use super::worker::WorkerKey;
-use super::{Action, Caller, Dropped, Engine, Note, Payload};
+use super::{Action, Caller, Dropped, Engine, Note, Outlet, Payload};
 
 /// Where in the queue a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +23,7 @@ pub(super) enum Place {
     Front,
 }
 
-impl<B: Payload> Engine<B> {
+impl<B: Payload, O: Outlet<B>> Engine<B, O> {
     pub(super) fn client_command(&mut self, caller: Caller<B>, command: client::ToBroker<B>) {
         match command {
             client::ToBroker::Request { id, service, terms, body } => {
@@ -40,7 +38,7 @@ impl<B: Payload> Engine<B> {
                     return;
                 }
                 let command = client::FromBroker::Heartbeat { instance: self.instance() };
-                self.actions.push_back(Action::ToClient { caller, command, part_of: None });
+                self.outlet.tell(&caller, command, None);
             }
         }
     }
@@ -86,6 +84,7 @@ impl<B: Payload> Engine<B> {
             bytes,
             attempt: 0,
             handed_out: 0,
+            place: 0,
             losses: Losses::default(),
             answered: None,
             deadline: DeadlineKey::default(),
@@ -115,7 +114,7 @@ impl<B: Payload> Engine<B> {
         let request = &mut self.requests[key];
         if let RequestState::Abandoned { reason, .. } = request.state {
             self.counters.answers_repeated += 1;
-            return self.answer(caller, service, answer, dropped_outcome(reason, true));
+            return self.answer(&caller, service, answer, dropped_outcome(reason, true));
         }
         self.counters.requests_joined += 1;
         let has_parts = request.caller.peer == caller.peer && request.answer == Answer::Wanted;
@@ -281,7 +280,7 @@ impl<B: Payload> Engine<B> {
         self.counters.requests_dispatched += 1;
         let client = key.address(self.settings.instance);
         if self.settings.follow_requests {
-            self.actions.push_back(Action::Note(Note::RequestDispatched {
+            self.outlet.act(Action::Note(Note::RequestDispatched {
                 request: client.clone(),
                 client: request.caller.peer.clone(),
                 service: service.name.clone(),
@@ -297,15 +296,11 @@ impl<B: Payload> Engine<B> {
             attempt: u8::try_from(request.attempt).unwrap_or(u8::MAX),
             metadata: request.metadata.clone(),
         };
-        request.handed_out = self.actions_polled + self.actions.len() as u64;
-        if let Some(body) = request.body.clone() {
-            self.actions.push_back(Action::ToWorker {
-                worker: worker.peer.clone(),
-                version: worker.version,
-                command: worker::FromBroker::Request { client, task, body },
-            });
+        request.handed_out = self.outlet.told();
+        if let Some(body) = &request.body {
+            self.outlet.request(&worker.peer, worker.version, client, task, body);
         }
-        worker.tasks.push_back(&mut self.requests, key);
+        worker.tasks.push(key, request);
         if let Some(before) = worker.before_next() {
             service.free.enter(&mut self.workers, worker_key, before);
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::request::{Request, RequestState};
 use super::worker::Worker;
-use super::{Action, Dropped, Engine, Gone, Payload};
+use super::{Action, Dropped, Engine, Gone, Outlet, Payload};
 
 /// How far the engine is in shutting down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) enum Shutdown {
     Done,
 }
 
-impl<B: Payload> Engine<B> {
+impl<B: Payload, O: Outlet<B>> Engine<B, O> {
     pub(super) fn stop(&mut self) {
         if self.shutdown != Shutdown::No {
             return;
@@ -42,7 +42,7 @@ impl<B: Payload> Engine<B> {
     pub(super) fn finish_stopping_when_nothing_runs(&mut self) {
         if matches!(self.shutdown, Shutdown::Until(_)) && self.workers.is_empty() {
             self.shutdown = Shutdown::Done;
-            self.actions.push_back(Action::Stopped);
+            self.outlet.act(Action::Stopped);
         }
     }
 

@@ -7,10 +7,10 @@ use majordomo_protocol::{Metadata, PeerId, Version};
 use super::deadline::DeadlineKey;
 use super::event::Gone;
 use super::index::Named;
-use super::list::{Linked, Links, List};
-use super::request::RequestKey;
+use super::list::{Linked, Links};
 use super::rights::Identity;
 use super::service::ServiceKey;
+use super::tasks::Tasks;
 
 slotmap::new_key_type! {
     /// A registered worker.
@@ -30,8 +30,8 @@ pub(super) struct Worker {
     pub(super) service: ServiceKey,
     /// How many requests it is given at once. One of MDP/0.1 or MDP/0.2 works on the oldest.
     pub(super) capacity: usize,
-    /// The requests it has, oldest first; never more than `capacity`.
-    pub(super) tasks: List<RequestKey>,
+    /// The requests it has; never more than `capacity`.
+    pub(super) tasks: Tasks,
     pub(super) intake: Intake,
     pub(super) registration: Box<Registration>,
     /// When it last said anything.

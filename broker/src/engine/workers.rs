@@ -9,15 +9,16 @@ use majordomo_protocol::{
 
 use super::answers::Outcome;
 use super::deadline::{DeadlineKey, Due};
-use super::list::{Links, List};
-use super::request::{Parts, Reply, RequestKey, RequestState};
+use super::list::Links;
+use super::request::{Parts, Reply, RequestKey, RequestState, UNSENT};
 use super::shutdown::Shutdown;
+use super::tasks::Tasks;
 use super::worker::{Attention, Intake, JUST_AFTER, Registration, Worker, WorkerKey};
 use super::{
-    Act, Action, Dropped, Engine, Fault, Gone, Note, PREFETCH_MAX, Payload, RefusedWorker,
+    Act, Action, Dropped, Engine, Fault, Gone, Note, Outlet, PREFETCH_MAX, Payload, RefusedWorker,
 };
 
-impl<B: Payload> Engine<B> {
+impl<B: Payload, O: Outlet<B>> Engine<B, O> {
     pub(super) fn worker_command(
         &mut self,
         peer: PeerId,
@@ -148,7 +149,7 @@ impl<B: Payload> Engine<B> {
             version,
             service: service_key,
             capacity,
-            tasks: List::default(),
+            tasks: Tasks::default(),
             intake: Intake::Open,
             registration: Box::new(Registration {
                 at: self.now,
@@ -173,7 +174,7 @@ impl<B: Payload> Engine<B> {
         self.note(Note::WorkerRegistered { worker: peer.clone(), version, service });
         if version >= Version::V1_0 {
             let command = worker::FromBroker::Welcome(agreement);
-            self.actions.push_back(Action::ToWorker { worker: peer.clone(), version, command });
+            self.outlet.act(Action::ToWorker { worker: peer.clone(), version, command });
         }
         self.pair(service_key);
         Ok(())
@@ -204,7 +205,7 @@ impl<B: Payload> Engine<B> {
         self.note(Note::WorkerRefused { worker: worker.clone(), reason });
         let reason = Reason { code: reason.code(), text: reason.text() };
         let command = worker::FromBroker::Disconnect { reason };
-        self.actions.push_back(Action::ToWorker { worker, version, command });
+        self.outlet.act(Action::ToWorker { worker, version, command });
     }
 
     /// A worker answered what it does not have. In MDP/1.0 that may be a task that was
@@ -231,10 +232,8 @@ impl<B: Payload> Engine<B> {
                 return;
             }
             let answered = request.caller.answered(&self.services[request.service].name);
-            let caller = request.caller.clone();
             let command = client::FromBroker::Partial { request: answered, body };
-            let part_of = Some(client.clone());
-            return self.actions.push_back(Action::ToClient { caller, command, part_of });
+            return self.outlet.tell(&request.caller, command, Some(client));
         }
         let size = body.size();
         let kept = match request.reply {
@@ -271,14 +270,14 @@ impl<B: Payload> Engine<B> {
         };
         let worker = &mut self.workers[worker_key];
         let before = worker.before_next();
-        worker.tasks.remove(&mut self.requests, key);
+        worker.tasks.remove(self.requests[key].place, &mut self.requests);
         worker.answered += 1;
         let after = worker.before_next();
         let service_key = worker.service;
         if self.settings.follow_requests {
             let note =
                 Note::RequestAnswered { request: client.clone(), worker: worker.peer.clone() };
-            self.actions.push_back(Action::Note(note));
+            self.outlet.act(Action::Note(note));
         }
         let service = &mut self.services[service_key];
         service.running -= 1;
@@ -329,11 +328,8 @@ impl<B: Payload> Engine<B> {
             self.remember(key, &Outcome::failure(reason, None));
         }
         self.counters.requests_answered += 1;
-        let request = &self.requests[key];
-        let (caller, answer) = (request.caller.clone(), request.answer);
-        let service = self.services[request.service].name.clone();
+        self.answer_request(key, outcome);
         self.forget_request(key);
-        self.answer(caller, &service, answer, outcome);
     }
 
     fn drain(&mut self, key: WorkerKey) {
@@ -378,7 +374,7 @@ impl<B: Payload> Engine<B> {
             }
             Attention::Beat => {
                 worker.told_at = now;
-                self.actions.push_back(Action::ToWorker {
+                self.outlet.act(Action::ToWorker {
                     worker: worker.peer.clone(),
                     version: worker.version,
                     command: worker::FromBroker::Heartbeat,
@@ -406,21 +402,21 @@ impl<B: Payload> Engine<B> {
         let Some(key) = self.worker_key(peer) else { return };
         for request in requests {
             if let Some(request) = self.held(key, request) {
-                self.requests[request].handed_out = u64::MAX;
+                self.requests[request].handed_out |= UNSENT;
             }
         }
         if self.workers[key].is_reachable() {
             self.close_intake(key, Intake::Unreachable);
-            self.withdrawn = self.action_number();
             let worker = &mut self.workers[key];
             worker.told_at = self.now;
             self.deadlines.remove(worker.deadline);
             worker.deadline = self.deadlines.insert(self.now + JUST_AFTER, Due::Worker(key));
         }
         let sent = self.workers[key].sent;
-        for request in self.workers[key].tasks.keys(&mut self.requests) {
+        for request in self.workers[key].tasks.in_order(&self.requests) {
             if self.take_back_unsent(request, sent) {
-                self.workers[key].tasks.remove(&mut self.requests, request);
+                let place = self.requests[request].place;
+                self.workers[key].tasks.remove(place, &mut self.requests);
                 self.give_back(request);
             }
         }
@@ -445,10 +441,9 @@ impl<B: Payload> Engine<B> {
         if let Some(before) = self.workers[key].before_next() {
             self.services[service_key].free.leave(&mut self.workers, key, before);
         }
-        let Some(mut worker) = self.workers.remove(key) else { return };
+        let Some(worker) = self.workers.remove(key) else { return };
         self.bytes -= worker.registration.metadata.as_bytes().len();
         self.worker_keys.remove(key, &worker, &self.workers);
-        self.withdrawn = self.action_number();
         self.identities.peer_went(worker.identity);
         self.deadlines.remove(worker.deadline);
         self.services.worker_went(service_key, worker.intake);
@@ -463,10 +458,10 @@ impl<B: Payload> Engine<B> {
             let (peer, version) = (worker.peer.clone(), worker.version);
             let reason = Reason { code: reason.code(), text: reason.as_str().to_owned() };
             let command = worker::FromBroker::Disconnect { reason };
-            self.actions.push_back(Action::ToWorker { worker: peer, version, command });
+            self.outlet.act(Action::ToWorker { worker: peer, version, command });
         }
         let mut is_oldest = true;
-        while let Some(request) = worker.tasks.pop_front(&mut self.requests) {
+        for request in worker.tasks.in_order(&self.requests) {
             let is_unsent = self.take_back_unsent(request, worker.sent);
             let lost = &mut self.requests[request];
             let had_begun =

@@ -3,12 +3,12 @@
 
 use std::time::Instant;
 
-use majordomo_protocol::{Body, ClientAddress, Inexpressible, PeerId, Version, client, worker};
+use majordomo_protocol::{Body, ClientAddress, PeerId};
 
 use super::Server;
-use crate::engine::{Caller, Event};
+use crate::engine::Event;
 use crate::frame::Frame;
-use crate::outbox::{Bundle, Contents, Parcel, Recipient, Single, task_of};
+use crate::outbox::{Bundle, Contents, Parcel, Recipient, Single};
 use crate::router::Refused;
 use crate::trace;
 
@@ -16,10 +16,12 @@ impl Server {
     /// Sends all that is in the outbox, and what follows from that.
     pub(super) fn send_outbox(&mut self, now: Instant) -> Result<(), zmq::Error> {
         loop {
+            self.act_here(now);
+            self.send_full(now)?;
             self.engine.sent();
-            let parcels = self.outbox.take_all();
-            let bundles = self.outbox.take_singles();
-            if parcels.is_empty() && bundles.is_empty() {
+            let outbox = self.engine.outlet_mut();
+            let (parcels, bundles) = (outbox.take_all(), outbox.take_singles());
+            if parcels.is_empty() && bundles.is_empty() && !outbox.is_urgent() {
                 return Ok(());
             }
             for parcel in parcels {
@@ -28,91 +30,28 @@ impl Server {
             for bundle in bundles {
                 self.send_bundle(bundle, now)?;
             }
-            self.act(now)?;
         }
     }
 
-    pub(super) fn tell_client(
-        &mut self,
-        caller: Caller<Body<Frame>>,
-        command: client::FromBroker<Body<Frame>>,
-        part_of: Option<ClientAddress>,
-        now: Instant,
-    ) -> Result<(), zmq::Error> {
-        let Caller { peer, version, envelope, .. } = caller;
-        if version >= Version::V1_0 {
-            let added = self.outbox.add_for_client(peer, command, part_of);
-            return self.send_full(added, now);
-        }
-        let envelope = envelope.map_or_else(Vec::new, |envelope| envelope.into_frames());
-        match command.encode(version, envelope) {
-            Ok(frames) => {
-                let single = Single { frames, task: part_of };
-                self.outbox.add_single(peer, Recipient::Client, single);
+    /// Sends the messages that are full.
+    pub(super) fn send_full(&mut self, now: Instant) -> Result<(), zmq::Error> {
+        while let Some(parcel) = self.engine.outlet_mut().take_full() {
+            if parcel.recipient == Recipient::Worker {
+                self.engine.sent_until(&parcel.peer, parcel.until);
             }
-            Err(error) => inexpressible(error),
+            self.send_parcel(parcel, now)?;
         }
         Ok(())
-    }
-
-    pub(super) fn tell_worker(
-        &mut self,
-        worker: PeerId,
-        version: Version,
-        command: worker::FromBroker<Body<Frame>>,
-        now: Instant,
-    ) -> Result<(), zmq::Error> {
-        // It left, or turned out to be unreachable, after the engine had chosen it; the
-        // request waits again or is with another already.
-        if matches!(command, worker::FromBroker::Request { .. })
-            && self.engine.is_withdrawn(&worker)
-        {
-            return Ok(());
-        }
-        if version >= Version::V1_0 {
-            let added = self.outbox.add_for_worker(worker, command);
-            return self.send_full(added, now);
-        }
-        let task = task_of(&command);
-        match command.encode(version) {
-            Ok(frames) => {
-                let single = Single { frames, task };
-                self.outbox.add_single(worker, Recipient::Worker, single);
-            }
-            // MDP/0.1 and MDP/0.2 have no CANCEL: the engine knows.
-            Err(error) => inexpressible(error),
-        }
-        Ok(())
-    }
-
-    /// Sends the message to which something was added, if it is full.
-    #[inline]
-    fn send_full(
-        &mut self,
-        added: Result<Option<usize>, Inexpressible>,
-        now: Instant,
-    ) -> Result<(), zmq::Error> {
-        match added {
-            Ok(Some(at)) => {
-                let parcel = self.outbox.take(at);
-                if parcel.recipient == Recipient::Worker {
-                    self.engine.sent_to(&parcel.peer);
-                }
-                self.send_parcel(parcel, now)
-            }
-            Ok(None) => Ok(()),
-            Err(error) => {
-                inexpressible(error);
-                Ok(())
-            }
-        }
     }
 
     fn send_parcel(&mut self, parcel: Parcel, now: Instant) -> Result<(), zmq::Error> {
-        let Parcel { peer, recipient, mut contents } = parcel;
+        let Parcel { peer, recipient, mut contents, .. } = parcel;
         if self.send(&peer, contents.batch.take_frames())?.is_ok() {
-            self.outbox.reuse(recipient, contents);
+            self.engine.outlet_mut().reuse(recipient, contents);
             return Ok(());
+        }
+        if recipient == Recipient::Worker {
+            self.engine.outlet_mut().forget_worker(&peer);
         }
         let Contents { answers, tasks, .. } = contents;
         self.engine.handle(unreachable(peer, recipient, answers, tasks), now);
@@ -136,7 +75,7 @@ impl Server {
             return Ok(());
         }
         drop(unsent);
-        self.outbox.reuse_singles(messages);
+        self.engine.outlet_mut().reuse_singles(messages);
         Ok(())
     }
 
@@ -161,10 +100,4 @@ fn unreachable(
         Recipient::Client => Event::ClientUnreachable { client: peer, answers, parts: tasks },
         Recipient::Worker => Event::WorkerUnreachable { worker: peer, requests: tasks },
     }
-}
-
-/// The engine asks for nothing that a version cannot say; a broker that serves
-/// thousands does not end if it does.
-fn inexpressible(error: Inexpressible) {
-    log::error!("cannot send: {error}");
 }
