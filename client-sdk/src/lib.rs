@@ -103,7 +103,6 @@ mod error;
 mod event;
 mod io;
 mod mmi;
-mod monitor;
 mod options;
 mod places;
 mod security;
