@@ -13,11 +13,10 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use majordomo_io::monitor::{self, Told};
-use majordomo_io::retry;
+use majordomo_io::{retry, security};
 use majordomo_protocol::{HandshakeFailure, Security, dump};
 
 use crate::context::Context;
-use crate::security;
 use crate::socket::Socket;
 
 /// How long after a refused connection another is tried.

@@ -105,7 +105,6 @@ mod io;
 mod mmi;
 mod options;
 mod places;
-mod security;
 mod settings;
 pub mod shared;
 mod slot;

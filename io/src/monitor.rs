@@ -111,7 +111,10 @@ fn name() -> String {
 mod tests {
     use std::io::Write;
 
+    use majordomo_protocol::{KeyPair, PublicKey, SecretKey, Security};
+
     use super::*;
+    use crate::security;
 
     const LIMIT_MS: i32 = 30_000;
 
@@ -132,59 +135,73 @@ mod tests {
     }
 
     /// A socket that is monitored and does not connect again, and its monitor.
-    fn monitored(events: &[SocketEvent]) -> (zmq::Socket, zmq::Socket) {
-        let context = zmq::Context::new();
-        let dealer = socket(&context, zmq::DEALER);
-        dealer.set_reconnect_ivl(3_600_000).unwrap();
-        let monitor = socket(&context, zmq::PAIR);
-        start(&dealer, &monitor, events).unwrap();
-        (dealer, monitor)
+    struct Monitored {
+        dealer: zmq::Socket,
+        monitor: zmq::Socket,
     }
 
-    #[track_caller]
-    fn next(monitor: &zmq::Socket) -> Told {
-        let frames = monitor.recv_multipart(0).expect("something is told");
-        Told::read(&frames[0]).expect("what was asked for")
+    impl Monitored {
+        fn new(events: &[SocketEvent]) -> Self {
+            let context = zmq::Context::new();
+            let dealer = socket(&context, zmq::DEALER);
+            dealer.set_reconnect_ivl(3_600_000).unwrap();
+            let monitor = socket(&context, zmq::PAIR);
+            start(&dealer, &monitor, events).unwrap();
+            Monitored { dealer, monitor }
+        }
+
+        #[track_caller]
+        fn next(&self) -> Told {
+            let frames = self.monitor.recv_multipart(0).expect("something is told");
+            Told::read(&frames[0]).expect("what was asked for")
+        }
     }
 
-    /// How a handshake there fails, with this key of the server or without security.
+    impl Drop for Monitored {
+        fn drop(&mut self) {
+            stop(&self.dealer);
+        }
+    }
+
+    /// How a handshake there fails for who shows this.
     #[track_caller]
-    fn failure(endpoint: &str, server_key: Option<&[u8]>) -> Told {
+    fn failure(endpoint: &str, shown: &Security) -> Told {
         let [first, again] = [CONNECTION, REFUSALS].map(|events| {
-            let (dealer, monitor) = monitored(events);
-            if let Some(key) = server_key {
-                let own = zmq::CurveKeyPair::new().unwrap();
-                dealer.set_curve_serverkey(key).unwrap();
-                dealer.set_curve_publickey(&own.public_key).unwrap();
-                dealer.set_curve_secretkey(&own.secret_key).unwrap();
-            }
-            dealer.connect(endpoint).unwrap();
+            let peer = Monitored::new(events);
+            security::set(&peer.dealer, shown).unwrap();
+            peer.dealer.connect(endpoint).unwrap();
             if events == CONNECTION {
-                assert_eq!(next(&monitor), Told::Reached);
+                assert_eq!(peer.next(), Told::Reached);
             }
-            let told = next(&monitor);
+            let told = peer.next();
             if events == CONNECTION {
-                assert_eq!(next(&monitor), Told::Broken);
+                assert_eq!(peer.next(), Told::Broken);
             }
-            stop(&dealer);
             told
         });
         assert_eq!(first, again);
         first
     }
 
+    fn curve_keys() -> KeyPair {
+        let keys = zmq::CurveKeyPair::new().expect("libzmq has CURVE");
+        KeyPair {
+            public_key: PublicKey::new(keys.public_key),
+            secret_key: SecretKey::new(keys.secret_key),
+        }
+    }
+
     #[test]
     fn a_connection_is_told_of_from_beginning_to_end() {
         let (router, endpoint) = listening(&zmq::Context::new(), |_| {});
-        let (dealer, monitor) = monitored(CONNECTION);
-        dealer.connect(&endpoint).unwrap();
-        assert_eq!(next(&monitor), Told::Reached);
-        assert_eq!(next(&monitor), Told::Established);
+        let peer = Monitored::new(CONNECTION);
+        peer.dealer.connect(&endpoint).unwrap();
+        assert_eq!(peer.next(), Told::Reached);
+        assert_eq!(peer.next(), Told::Established);
         drop(router);
-        assert_eq!(next(&monitor), Told::Broken);
-        dealer.connect(&endpoint).unwrap();
-        assert_eq!(next(&monitor), Told::Broken, "nobody is there");
-        stop(&dealer);
+        assert_eq!(peer.next(), Told::Broken);
+        peer.dealer.connect(&endpoint).unwrap();
+        assert_eq!(peer.next(), Told::Broken, "nobody is there");
     }
 
     #[test]
@@ -192,10 +209,10 @@ mod tests {
         let context = zmq::Context::new();
         let zap = socket(&context, zmq::REP);
         zap.bind("inproc://zeromq.zap.01").unwrap();
-        let keys = zmq::CurveKeyPair::new().expect("libzmq has CURVE");
+        let (keys, other) = (curve_keys(), curve_keys());
         let (_router, endpoint) = listening(&context, |router| {
             router.set_curve_server(true).unwrap();
-            router.set_curve_secretkey(&keys.secret_key).unwrap();
+            router.set_curve_secretkey(keys.secret_key.as_bytes()).unwrap();
         });
         let rejecting = std::thread::spawn(move || {
             for _ in 0..2 {
@@ -203,11 +220,10 @@ mod tests {
                 zap.send_multipart([b"1.0", &id[..], b"400", b"", b"", b""], 0).unwrap();
             }
         });
-        let told = failure(&endpoint, Some(&keys.public_key));
+        let told = failure(&endpoint, &Security::curve(keys.public_key, curve_keys()));
         assert_eq!(told, Told::NotLetIn(HandshakeFailure::Rejected));
         rejecting.join().unwrap();
-        let other = zmq::CurveKeyPair::new().unwrap();
-        let told = failure(&endpoint, Some(&other.public_key));
+        let told = failure(&endpoint, &Security::curve(other.public_key, curve_keys()));
         assert_eq!(told, Told::NotLetIn(HandshakeFailure::Closed));
     }
 
@@ -225,7 +241,10 @@ mod tests {
                 stream
             })
         });
-        assert_eq!(failure(&endpoint, None), Told::NotLetIn(HandshakeFailure::Mechanism));
+        assert_eq!(
+            failure(&endpoint, &Security::Null),
+            Told::NotLetIn(HandshakeFailure::Mechanism)
+        );
         greeting.join().unwrap();
     }
 
@@ -233,22 +252,21 @@ mod tests {
     fn a_socket_that_was_stopped_tells_nothing() {
         let (router, endpoint) = listening(&zmq::Context::new(), |_| {});
         for is_stopped in [false, true] {
-            let (dealer, monitor) = monitored(CONNECTION);
+            let peer = Monitored::new(CONNECTION);
             if is_stopped {
-                stop(&dealer);
+                stop(&peer.dealer);
             }
-            dealer.connect(&endpoint).unwrap();
-            dealer.send("hello", 0).unwrap();
+            peer.dealer.connect(&endpoint).unwrap();
+            peer.dealer.send("hello", 0).unwrap();
             router.recv_multipart(0).expect("a message");
             // Whatever is told of a handshake is told before a message leaves.
-            let told = monitor.recv_multipart(zmq::DONTWAIT);
+            let told = peer.monitor.recv_multipart(zmq::DONTWAIT);
             assert_eq!(told.err(), is_stopped.then_some(zmq::Error::EAGAIN));
-            stop(&dealer);
         }
     }
 
     #[test]
-    fn what_no_libzmq_tells_is_of_no_interest() {
+    fn what_nobody_asked_for_is_of_no_interest() {
         let unknown = [0x8000_u16, SocketEvent::ALL.to_raw(), SocketEvent::LISTENING.to_raw()];
         for event in unknown {
             let frame = [&event.to_ne_bytes()[..], &[0; 4]].concat();

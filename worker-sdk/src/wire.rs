@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use majordomo_io::monitor::{self, Told};
-use majordomo_io::retry;
+use majordomo_io::{retry, security};
 use majordomo_protocol::worker::ToBroker;
 use majordomo_protocol::{
     Batch, Body, ClientAddress, Endpoint, HandshakeFailure, Inexpressible, Security, Version,
@@ -18,7 +18,6 @@ use majordomo_protocol::{
 
 use crate::context::Context;
 use crate::frame::Frame;
-use crate::security;
 
 /// Messages that a socket holds for a broker that does not read. A handler that
 /// sends faster waits; nothing is lost.
