@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
+use majordomo_io::security;
 use majordomo_protocol::mmi::{BROKER, BrokerReport, SERVICE};
-use majordomo_protocol::{Body, Security, ServiceName, Version};
+use majordomo_protocol::{Body, Credentials, Security, ServiceName, Version};
 
 use crate::context::Context;
 use crate::dialog::{Delivery, Dialog, Reply, Settings};
 use crate::error::{Error, Violation};
 use crate::io::{self, Io};
 use crate::mmi;
-use crate::security::{self, Credentials};
 
 /// A client whose calls block until there is a reply or an error.
 ///

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use majordomo_protocol::Security;
+use majordomo_io::security;
+use majordomo_protocol::{Credentials, Security};
 
 use crate::call_error::CallError;
 use crate::client::Client;
-use crate::security::{self, Credentials};
 use crate::shared::Settings;
 
 /// What [`Client::submit`] does where as many calls, or bytes, are outstanding as may be.

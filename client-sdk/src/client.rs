@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use majordomo_protocol::mmi::{BROKER, BrokerReport, SERVICE};
-use majordomo_protocol::{Body, ServiceName};
+use majordomo_protocol::{Body, Credentials, ServiceName};
 
 use crate::builder::{ClientBuilder, WhenFull};
 use crate::call::Call;
@@ -18,7 +18,6 @@ use crate::context::Context;
 use crate::mmi;
 use crate::options::Options;
 use crate::places::Places;
-use crate::security::Credentials;
 use crate::shared::driver::Driver;
 use crate::shared::io::Submit;
 use crate::shared::{Counts, Dialog, Request, Settings};

@@ -12,12 +12,11 @@ use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use majordomo_io::retry;
+use majordomo_io::monitor::{self, Told};
+use majordomo_io::{retry, security};
 use majordomo_protocol::{HandshakeFailure, Security, dump};
 
 use crate::context::Context;
-use crate::monitor::{Monitor, Told};
-use crate::security;
 use crate::socket::Socket;
 
 /// How long after a refused connection another is tried.
@@ -48,7 +47,7 @@ fn failed(call: &'static str) -> impl FnOnce(zmq::Error) -> Failed {
 pub(crate) struct Connection {
     socket: Socket,
     /// Tells of the connection; none for inproc, where there is nothing to tell.
-    monitor: Option<Monitor>,
+    monitor: Option<Socket>,
     /// A second connection, for inproc only. Nothing is sent over it, so it has room for
     /// as long as the peer is there; the first has none when its queue is full, either.
     second: Option<zmq::Socket>,
@@ -101,7 +100,7 @@ impl Connection {
         let inproc = endpoint.starts_with("inproc:");
         let monitor = match inproc {
             true => None,
-            false => Some(Monitor::of(&socket, context).map_err(failed("monitor a socket"))?),
+            false => Some(monitor(context, &socket).map_err(failed("monitor a socket"))?),
         };
         socket.connect(endpoint).map_err(failed("connect"))?;
         let socket = Socket::new(socket).map_err(failed("look at a socket"))?;
@@ -157,17 +156,19 @@ impl Connection {
     fn read_monitor(&mut self) -> Result<(), Failed> {
         let Some(monitor) = &mut self.monitor else { return Ok(()) };
         loop {
-            match monitor.told() {
-                Ok(Some(Told::Reached)) if self.is_secured => {
+            let frames = match monitor.receive() {
+                Err(zmq::Error::EAGAIN) => return Ok(()),
+                frames => frames.map_err(failed("read the monitor"))?,
+            };
+            match frames.first().and_then(|frame| Told::read(frame)) {
+                Some(Told::Reached) if self.is_secured => {
                     self.handshake = Some(HandshakeFailure::Unfinished);
                 }
                 // Whoever shows nothing is not held back: a broker that hangs is more likely.
-                Ok(Some(Told::Reached) | None) => {}
-                Ok(Some(Told::Established)) => (self.established, self.handshake) = (true, None),
-                Ok(Some(Told::NotLetIn(failure))) => self.handshake = Some(failure),
-                Ok(Some(Told::Broken)) => self.broken = true,
-                Err(zmq::Error::EAGAIN) => return Ok(()),
-                Err(error) => return Err(failed("read the monitor")(error)),
+                Some(Told::Reached) | None => {}
+                Some(Told::Established) => (self.established, self.handshake) = (true, None),
+                Some(Told::NotLetIn(failure)) => self.handshake = Some(failure),
+                Some(Told::Broken) => self.broken = true,
             }
         }
     }
@@ -227,8 +228,7 @@ impl Connection {
     /// What becomes readable when something comes, or room to send, and there was
     /// [nothing](Connection::is_quiet) before.
     pub(crate) fn fds(&self) -> impl Iterator<Item = RawFd> {
-        let monitor = self.monitor.iter().map(|monitor| monitor.socket().fd());
-        std::iter::once(self.socket.fd()).chain(monitor)
+        std::iter::once(self.socket.fd()).chain(self.monitor.iter().map(Socket::fd))
     }
 
     /// A poll of [these](Connection::fds) is over.
@@ -241,7 +241,7 @@ impl Connection {
     }
 
     fn sockets(&mut self) -> impl Iterator<Item = &mut Socket> {
-        std::iter::once(&mut self.socket).chain(self.monitor.as_mut().map(Monitor::socket_mut))
+        std::iter::once(&mut self.socket).chain(&mut self.monitor)
     }
 
     /// Whether the connection is without monitor, so that somebody must look now and
@@ -278,6 +278,13 @@ pub(crate) fn run(context: &mut Context, wait: Duration) -> Result<bool, Failed>
     context.run(wait).map_err(failed("wait"))
 }
 
+/// Opens the socket that is told of this one's connection.
+fn monitor(context: &mut Context, socket: &zmq::Socket) -> zmq::Result<Socket> {
+    let monitor = Socket::new(context.socket(zmq::PAIR)?)?;
+    monitor::start(socket, monitor.options(), monitor::CONNECTION)?;
+    Ok(monitor)
+}
+
 /// Opens the second connection to a peer of this process.
 fn second(context: &mut Context, endpoint: &str) -> zmq::Result<zmq::Socket> {
     let socket = context.socket(zmq::DEALER)?;
@@ -289,7 +296,7 @@ fn second(context: &mut Context, endpoint: &str) -> zmq::Result<zmq::Socket> {
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.monitor.is_some() {
-            Monitor::stop(self.socket.options());
+            monitor::stop(self.socket.options());
         }
     }
 }

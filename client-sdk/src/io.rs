@@ -9,11 +9,12 @@
 
 use std::time::{Duration, Instant};
 
+use majordomo_protocol::Credentials;
+
 use crate::connection::{self, Connection, Failed, Ready};
 use crate::context::Context;
 use crate::dialog::{Action, Dialog, Event, Reply, Settings, Want};
 use crate::error::Error;
-use crate::security::Credentials;
 
 /// Reads the clock.
 #[expect(clippy::disallowed_methods, reason = "the loop that owns the socket reads the clock")]

@@ -1,4 +1,6 @@
-//! ZeroMQ I/O on the thread that uses the sockets.
+//! What more than one of broker and SDKs do with ZeroMQ sockets: I/O on the thread that uses
+//! them, how to [wake] that thread, and, for who connects, what it [shows](security) the other
+//! side and what becomes of the [connection](monitor).
 //!
 //! libzmq has threads of its own that move bytes between the network and its sockets: each
 //! message that travels alone wakes one of them, which then wakes its receiver. The libzmq
@@ -19,6 +21,8 @@ use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
+pub mod monitor;
+pub mod security;
 pub mod wake;
 
 #[cfg(test)]

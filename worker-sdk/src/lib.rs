@@ -153,7 +153,6 @@ mod inbox;
 mod io;
 mod pool;
 mod request;
-mod security;
 #[cfg(any(feature = "json", feature = "msgpack"))]
 mod service_error;
 mod settings;

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-use majordomo_protocol::{ENDPOINT_DEFAULT, Endpoint, Metadata, ServiceName, Version};
+use majordomo_io::security;
+use majordomo_protocol::{Credentials, ENDPOINT_DEFAULT, Endpoint, Metadata, ServiceName, Version};
 
 use crate::dialog::Timing;
 use crate::error::Error;
 use crate::handler::Service;
-use crate::security::{self, Credentials};
 
 /// Bytes that a service may say of itself in its READY. With the rest it stays below what a
 /// broker takes by default, 16 KiB.

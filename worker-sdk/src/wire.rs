@@ -9,7 +9,8 @@
 
 use std::collections::VecDeque;
 
-use majordomo_io::retry;
+use majordomo_io::monitor::{self, Told};
+use majordomo_io::{retry, security};
 use majordomo_protocol::worker::ToBroker;
 use majordomo_protocol::{
     Batch, Body, ClientAddress, Endpoint, HandshakeFailure, Inexpressible, Security, Version,
@@ -17,7 +18,6 @@ use majordomo_protocol::{
 
 use crate::context::Context;
 use crate::frame::Frame;
-use crate::security::{self, Watch};
 
 /// Messages that a socket holds for a broker that does not read. A handler that
 /// sends faster waits; nothing is lost.
@@ -54,8 +54,8 @@ pub(crate) struct Wire {
     /// There is nothing to read before the socket's descriptor is readable, or I/O is run.
     /// The descriptor tells what comes only until the socket is used next, whatever for.
     quiet: bool,
-    /// Of the socket's handshakes, if anybody wants to know of them.
-    watch: Option<Watch>,
+    /// Told of the socket's handshakes that fail, if anybody wants to know of them.
+    monitor: Option<zmq::Socket>,
     /// What was written since the last flush (MDP/1.0).
     batch: Option<Gathered>,
     /// What the socket did not take. Empty when there is no socket.
@@ -84,7 +84,7 @@ impl Wire {
             batch_bytes_max,
             socket: None,
             quiet: false,
-            watch: None,
+            monitor: None,
             batch: None,
             outgoing,
             closing: false,
@@ -107,10 +107,10 @@ impl Wire {
         socket.set_reconnect_ivl_max(2000)?;
         socket.set_ipv6(endpoint.is_ipv6())?;
         security::set(&socket, security)?;
-        let watch = is_watched && !endpoint.as_str().starts_with("inproc:");
-        let watch = watch.then(|| Watch::of(&socket, context)).transpose()?;
+        let is_watched = is_watched && !endpoint.as_str().starts_with("inproc:");
+        let monitor = is_watched.then(|| monitor(context, &socket)).transpose()?;
         let connected = socket.connect(endpoint.as_str());
-        (self.socket, self.watch, self.quiet) = (Some(socket), watch, false);
+        (self.socket, self.monitor, self.quiet) = (Some(socket), monitor, false);
         if connected.is_err() {
             self.close_with_linger(0);
         }
@@ -137,7 +137,9 @@ impl Wire {
     pub(crate) fn ready(&mut self) -> (bool, bool) {
         let Some(socket) = &self.socket else { return (false, false) };
         let waits = !self.outgoing.is_empty();
-        let is_told = self.watch.as_ref().is_some_and(Watch::is_readable);
+        let is_told = self.monitor.as_ref().is_some_and(|monitor| {
+            monitor.get_events().is_ok_and(|events| events.contains(zmq::POLLIN))
+        });
         if self.quiet && !waits {
             return (is_told, false);
         }
@@ -157,12 +159,20 @@ impl Wire {
     pub(crate) fn poll_items(&self) -> impl Iterator<Item = zmq::PollItem<'_>> {
         let fd = self.socket.iter().filter_map(|socket| socket.get_fd().ok());
         let socket = fd.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN));
-        socket.chain(self.watch.iter().map(Watch::poll_item))
+        socket.chain(self.monitor.iter().map(|monitor| monitor.as_poll_item(zmq::POLLIN)))
     }
 
     /// Why the broker did not let this worker in, if it did not, since this was last asked.
     pub(crate) fn refusal(&self) -> Option<HandshakeFailure> {
-        self.watch.as_ref()?.failure()
+        let monitor = self.monitor.as_ref()?;
+        let mut last = None;
+        while let Ok(frames) = monitor.recv_multipart(zmq::DONTWAIT) {
+            let told = frames.first().and_then(|frame| Told::read(frame));
+            if let Some(Told::NotLetIn(failure)) = told {
+                last = Some(failure);
+            }
+        }
+        last
     }
 
     /// Writes a command, after those that wait. In MDP/1.0 it leaves when the batch is
@@ -270,9 +280,8 @@ impl Wire {
     fn close_with_linger(&mut self, linger_ms: i32) {
         self.closing = false;
         if let Some(socket) = self.socket.take() {
-            if self.watch.is_some() {
-                Watch::end(&socket);
-                self.watch = None;
+            if let Some(_monitor) = self.monitor.take() {
+                monitor::stop(&socket);
             }
             // It can fail only for a socket of a context that has ended, which
             // lingers no more.
@@ -300,12 +309,18 @@ impl Wire {
         frames.push(Frame::of(message, COPIED_BYTES_MAX));
         // It was let in, and nobody needs to look any more. If it is not when ZeroMQ connects
         // again, the broker is silent, and the next socket tells why.
-        if self.watch.is_some() {
-            Watch::end(socket);
-            self.watch = None;
+        if let Some(_monitor) = self.monitor.take() {
+            monitor::stop(socket);
         }
         Ok(Some(frames))
     }
+}
+
+/// Opens the socket that is told when a handshake of this one fails.
+fn monitor(context: &Context, socket: &zmq::Socket) -> zmq::Result<zmq::Socket> {
+    let monitor = context.socket(zmq::PAIR)?;
+    monitor::start(socket, &monitor, monitor::REFUSALS)?;
+    Ok(monitor)
 }
 
 /// What a command adds to a batch at most: bytes, and frames behind the first.

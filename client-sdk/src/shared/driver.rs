@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use majordomo_io::wake::{self, Bell, Ear};
+use majordomo_protocol::Credentials;
 
 use super::Dialog;
 use super::io::{Go, Loop, Submit};
 use crate::client::Handed;
 use crate::connection;
 use crate::context::Context;
-use crate::security::Credentials;
 use crate::slot::{Pending, Slot};
 
 /// What one thread at a time drives: the I/O thread, or a caller that waits for its own

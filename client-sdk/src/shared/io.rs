@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use majordomo_io::wake::Ear;
+use majordomo_protocol::Credentials;
 
 use super::outbox::Outbox;
 use super::{Action, Counts, Dialog, Event, Request};
@@ -23,7 +24,6 @@ use crate::client::Handed;
 use crate::connection::{self, Connection, Failed, LOOK, Ready};
 use crate::context::Context;
 use crate::io::now;
-use crate::security::Credentials;
 use crate::slot::Pending;
 
 /// How many calls, and how many messages of a broker, are taken in one turn.
