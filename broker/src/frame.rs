@@ -42,6 +42,15 @@ impl Frame {
         }
     }
 
+    #[inline(never)]
+    fn of_many(content: &[u8]) -> Self {
+        if content.len() <= PART_OF_A_BUFFER_MAX {
+            Frame::Shared(Arc::from(content))
+        } else {
+            Frame::Message(Box::new(ZmqMessage::from(content)))
+        }
+    }
+
     /// Sends this frame without waiting.
     pub(crate) fn send(self, socket: &mut zmq::Socket, more: bool) -> Result<(), zmq::Error> {
         let message = match self {
@@ -68,15 +77,12 @@ impl Deref for Frame {
 impl From<&[u8]> for Frame {
     #[inline]
     fn from(content: &[u8]) -> Self {
-        let mut bytes = [0; SHORT_BYTES_MAX];
-        match (u8::try_from(content.len()), bytes.get_mut(..content.len())) {
-            (Ok(length), Some(start)) => {
-                start.copy_from_slice(content);
-                Frame::Short { length, bytes }
-            }
-            _ if content.len() <= PART_OF_A_BUFFER_MAX => Frame::Shared(Arc::from(content)),
-            _ => Frame::Message(Box::new(ZmqMessage::from(content))),
+        if content.len() > SHORT_BYTES_MAX {
+            return Frame::of_many(content);
         }
+        let mut bytes = [0; SHORT_BYTES_MAX];
+        bytes[..content.len()].copy_from_slice(content);
+        Frame::Short { length: content.len() as u8, bytes }
     }
 }
 

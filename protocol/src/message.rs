@@ -93,28 +93,26 @@ impl<F: Frame> Messages<F> {
     /// Tells all commands that are left. For each of many it costs less than
     /// [`Messages::next`].
     pub fn tell(self, listener: &mut impl Listener<F>) {
-        match self.0 {
-            State::Done => {}
+        let told = match self.0 {
+            State::Done => Ok(()),
             State::Batch(SubProtocol::Client, records) => {
-                records.for_each(client::ToBroker::read, |command| match command {
-                    Ok(command) => listener.client(Version::V1_0, Vec::new(), command),
-                    Err(error) => listener.invalid(error),
-                });
+                records.for_each(client::ToBroker::read, |command| {
+                    listener.client(Version::V1_0, Vec::new(), command);
+                })
             }
             State::Batch(SubProtocol::Worker, records) => {
-                records.for_each(worker::ToBroker::read, |command| match command {
-                    Ok(command) => listener.worker(Version::V1_0, command),
-                    Err(error) => listener.invalid(error),
-                });
+                records.for_each(worker::ToBroker::read, |command| {
+                    listener.worker(Version::V1_0, command);
+                })
             }
-            State::Single(frames) => match Message::decode_single(frames) {
-                Ok(Message::Client { version, envelope, command }) => {
+            State::Single(frames) => Message::decode_single(frames).map(|message| match message {
+                Message::Client { version, envelope, command } => {
                     listener.client(version, envelope, command);
                 }
-                Ok(Message::Worker { version, command }) => listener.worker(version, command),
-                Err(error) => listener.invalid(error),
-            },
-        }
+                Message::Worker { version, command } => listener.worker(version, command),
+            }),
+        };
+        told.unwrap_or_else(|error| listener.invalid(error));
     }
 }
 

@@ -62,50 +62,71 @@ impl<F: Frame> Records<F> {
         self.reader.next(&self.batch, read)
     }
 
-    /// All records from here on, each read by `read`. Looks for the bytes of the batch
-    /// frame once, not for each record.
+    /// All records from here on, each read by `read`, until one is wrong. Looks for the bytes
+    /// of the batch frame once, not for each record.
     #[inline]
     pub(crate) fn for_each<T>(
         mut self,
         read: impl Fn(&mut Record<'_, F>) -> Result<T, DecodeError>,
-        mut each: impl FnMut(Result<T, DecodeError>),
-    ) {
+        mut each: impl FnMut(T),
+    ) -> Result<(), DecodeError> {
         let batch: &[u8] = &self.batch;
-        while let Some(record) = self.reader.next(batch, &read) {
-            each(record);
+        while self.reader.at < batch.len() {
+            each(self.reader.read(batch, &read)?);
         }
+        self.reader.end()
     }
 }
 
 impl<F: Frame> Reader<F> {
-    #[inline]
     fn next<T>(
         &mut self,
         batch: &[u8],
         read: impl FnOnce(&mut Record<'_, F>) -> Result<T, DecodeError>,
     ) -> Option<Result<T, DecodeError>> {
         if self.at >= batch.len() {
-            // A body frame that belongs to no record makes the message invalid, once.
-            let bodies = &mut self.bodies;
-            let left = (!bodies.as_slice().is_empty()).then(|| bodies.error(Expected::End));
-            bodies.clear();
-            return left.map(Err);
+            return self.end().err().map(Err);
         }
-        let rest = batch.get(self.at..).unwrap_or_default();
-        let number = self.record;
-        self.record += 1;
-        let result = match Record::split(rest, number, self) {
-            Ok((mut record, after)) => {
-                record.reader.at = batch.len() - after;
-                read(&mut record)
-            }
-            Err(error) => Err(error),
-        };
+        let result = self.read(batch, read);
         if result.is_err() {
             self.at = batch.len();
             self.bodies.clear();
         }
         Some(result)
+    }
+
+    /// A body frame that belongs to no record makes the message invalid, once.
+    fn end(&mut self) -> Result<(), DecodeError> {
+        let bodies = &mut self.bodies;
+        let is_left = !bodies.as_slice().is_empty();
+        let error = is_left.then(|| bodies.error(Expected::End));
+        bodies.clear();
+        error.map_or(Ok(()), Err)
+    }
+
+    /// Reads the next record, which is there.
+    #[inline(always)]
+    fn read<T>(
+        &mut self,
+        batch: &[u8],
+        read: impl FnOnce(&mut Record<'_, F>) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        let rest = batch.get(self.at..).unwrap_or_default();
+        let number = self.record;
+        self.record += 1;
+        let (mut record, after) = Record::split(rest, number, self)?;
+        record.reader.at = batch.len() - after;
+        read(&mut record)
+    }
+}
+
+#[cold]
+fn no_record(bytes: &[u8], number: usize) -> DecodeError {
+    DecodeError {
+        frame: 0,
+        record: Some(number),
+        expected: Expected::RecordLength,
+        found: Found::Frame(Excerpt::of(bytes)),
     }
 }
 
@@ -122,17 +143,13 @@ pub(crate) struct Record<'a, F> {
 
 impl<'a, F: Frame> Record<'a, F> {
     /// The first record of these bytes, and how many bytes follow it.
+    #[inline(always)]
     fn split(
         bytes: &'a [u8],
         number: usize,
         reader: &'a mut Reader<F>,
     ) -> Result<(Self, usize), DecodeError> {
-        let error = || DecodeError {
-            frame: 0,
-            record: Some(number),
-            expected: Expected::RecordLength,
-            found: Found::Frame(Excerpt::of(bytes)),
-        };
+        let error = || no_record(bytes, number);
         let (length, rest) = bytes.split_first_chunk().ok_or_else(error)?;
         let length = u32::from_be_bytes(*length) as usize;
         let (record, rest) = rest.split_at_checked(length).ok_or_else(error)?;
@@ -145,6 +162,7 @@ impl<'a, F: Frame> Record<'a, F> {
     }
 
     /// An error about what comes next in this record.
+    #[cold]
     pub(crate) fn error(&self, expected: Expected) -> DecodeError {
         let found = match self.rest {
             [] => Found::Nothing,
@@ -188,6 +206,7 @@ impl<'a, F: Frame> Record<'a, F> {
         Ok((ms > 0).then(|| Duration::from_millis(ms.into())))
     }
 
+    #[inline(always)]
     pub(crate) fn service(&mut self) -> Result<ServiceName, DecodeError> {
         let start = self.rest;
         let length = usize::from(self.u8("length of the service u8")?);
@@ -211,7 +230,7 @@ impl<'a, F: Frame> Record<'a, F> {
         self.measured(start, length.into(), Expected::Field("the text, in UTF-8"), read)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn metadata(&mut self) -> Result<Metadata, DecodeError> {
         // Mostly there is none.
         if let Some(rest) = self.rest.strip_prefix(&[0, 0]) {
@@ -242,6 +261,7 @@ impl<'a, F: Frame> Record<'a, F> {
     }
 
     /// Metadata and a body.
+    #[inline(always)]
     pub(crate) fn body(&mut self) -> Result<(Metadata, Body<F>), DecodeError> {
         let metadata = self.metadata()?;
         if self.body_frames == 0 {

@@ -48,7 +48,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::HashSet;
-use majordomo_protocol::PeerId;
+use majordomo_protocol::client::ToBroker as ClientCommand;
+use majordomo_protocol::worker::ToBroker as WorkerCommand;
+use majordomo_protocol::{PeerId, Version};
 
 pub use self::actions::Actions;
 use self::clients::Clients;
@@ -162,10 +164,6 @@ impl<B: Payload, O: Outlet<B>> Engine<B, O> {
 
     /// As [`Engine::handle`], from a peer on a connection of `identity`. What it may do
     /// goes by that alone.
-    ///
-    /// Inlined always: what an event is, is known where it is made, so it is taken apart
-    /// there.
-    #[inline(always)]
     pub fn handle_from(&mut self, identity: Identity, event: Event<B>, now: Instant) {
         self.advance(now);
         self.sender = identity;
@@ -175,7 +173,7 @@ impl<B: Payload, O: Outlet<B>> Engine<B, O> {
                 self.question(caller, &service, question, Answer::of(no_reply));
             }
             Event::FromWorker { worker, version, command } => {
-                self.worker_command(worker, version, command);
+                self.worker_command(&worker, version, command);
             }
             Event::Invalid { peer, fault } => self.invalid(&peer, fault),
             Event::WorkerUnreachable { worker, requests } => {
@@ -193,6 +191,37 @@ impl<B: Payload, O: Outlet<B>> Engine<B, O> {
             Event::Stop => self.stop(),
             Event::StopNow => self.finish_stopping(),
         }
+        self.check_when_small();
+    }
+
+    /// As [`Engine::handle_from`] with [`Event::FromClient`], which would be moved once more.
+    #[inline]
+    pub fn handle_client(
+        &mut self,
+        identity: Identity,
+        caller: Caller<B>,
+        command: ClientCommand<B>,
+        now: Instant,
+    ) {
+        self.advance(now);
+        self.sender = identity;
+        self.client_command(caller, command);
+        self.check_when_small();
+    }
+
+    /// As [`Engine::handle_from`] with [`Event::FromWorker`], which would be moved once more.
+    #[inline]
+    pub fn handle_worker(
+        &mut self,
+        identity: Identity,
+        worker: &PeerId,
+        version: Version,
+        command: WorkerCommand<B>,
+        now: Instant,
+    ) {
+        self.advance(now);
+        self.sender = identity;
+        self.worker_command(worker, version, command);
         self.check_when_small();
     }
 

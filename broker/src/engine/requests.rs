@@ -24,6 +24,7 @@ pub(super) enum Place {
 }
 
 impl<B: Payload, O: Outlet<B>> Engine<B, O> {
+    #[inline]
     pub(super) fn client_command(&mut self, caller: Caller<B>, command: client::ToBroker<B>) {
         match command {
             client::ToBroker::Request { id, service, terms, body } => {

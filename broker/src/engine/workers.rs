@@ -19,19 +19,20 @@ use super::{
 };
 
 impl<B: Payload, O: Outlet<B>> Engine<B, O> {
+    #[inline]
     pub(super) fn worker_command(
         &mut self,
-        peer: PeerId,
+        peer: &PeerId,
         version: Version,
         command: worker::ToBroker<B>,
     ) {
-        let Some(key) = self.speaker(&peer) else {
+        let Some(key) = self.speaker(peer) else {
             return self.stranger_command(peer, version, command);
         };
         if self.workers[key].identity != self.sender {
             // The worker has gone, and its connection's name is another's now.
             self.counters.peers_displaced += 1;
-            self.note_forbidden(&peer, Act::Displace);
+            self.note_forbidden(peer, Act::Displace);
             self.lose(key, Gone::Unreachable);
             return self.stranger_command(peer, version, command);
         }
@@ -75,10 +76,10 @@ impl<B: Payload, O: Outlet<B>> Engine<B, O> {
     }
 
     /// Whoever is not registered may register; anything else leaves no trace here.
-    fn stranger_command(&mut self, peer: PeerId, version: Version, command: worker::ToBroker<B>) {
+    fn stranger_command(&mut self, peer: &PeerId, version: Version, command: worker::ToBroker<B>) {
         match command {
             worker::ToBroker::Ready { service, offer } => {
-                if let Err(reason) = self.register(&peer, version, service, offer) {
+                if let Err(reason) = self.register(peer, version, service, offer) {
                     self.refuse(peer, version, reason);
                 }
             }
@@ -200,12 +201,12 @@ impl<B: Payload, O: Outlet<B>> Engine<B, O> {
         InstanceId::new(self.settings.instance.to_be_bytes())
     }
 
-    fn refuse(&mut self, worker: PeerId, version: Version, reason: RefusedWorker) {
+    fn refuse(&mut self, worker: &PeerId, version: Version, reason: RefusedWorker) {
         *self.counters.refused(reason) += 1;
         self.note(Note::WorkerRefused { worker: worker.clone(), reason });
         let reason = Reason { code: reason.code(), text: reason.text() };
         let command = worker::FromBroker::Disconnect { reason };
-        self.outlet.act(Action::ToWorker { worker, version, command });
+        self.outlet.act(Action::ToWorker { worker: worker.clone(), version, command });
     }
 
     /// A worker answered what it does not have. In MDP/1.0 that may be a task that was

@@ -53,7 +53,6 @@ impl Server {
 
     /// Tells the engine what happened, and does at once what it wants done: the list of that
     /// stays short, however much is in a message.
-    #[inline(always)]
     pub(super) fn handle(
         &mut self,
         identity: Identity,
@@ -76,7 +75,6 @@ struct Said<'a> {
 }
 
 impl Said<'_> {
-    #[inline(always)]
     fn handle(&mut self, event: Event<Body<Frame>>) {
         if self.done.is_ok() {
             self.done = self.server.handle(self.identity, event, self.now);
@@ -84,15 +82,7 @@ impl Said<'_> {
     }
 }
 
-impl Said<'_> {
-    #[inline(never)]
-    fn handle_seldom(&mut self, event: Event<Body<Frame>>) {
-        self.handle(event);
-    }
-}
-
-/// Inlined always: then a command is put together where the engine reads it, and is not
-/// moved several times on its way.
+/// Inlined always: a command is put together where the engine takes it, and is not moved.
 impl Listener<Frame> for Said<'_> {
     #[inline(always)]
     fn client(
@@ -106,15 +96,23 @@ impl Listener<Frame> for Said<'_> {
         match command {
             client::ToBroker::Request { id, service, terms, body } if service.is_reserved() => {
                 let caller = Caller { id, ..caller };
-                self.handle_seldom(question(caller, service, &body, terms.no_reply));
+                self.handle(question(caller, service, &body, terms.no_reply));
             }
-            command => self.handle(Event::FromClient { caller, command }),
+            command if self.done.is_ok() => {
+                self.server.engine.handle_client(self.identity, caller, command, self.now);
+                self.done = self.server.act(self.now);
+            }
+            _ => {}
         }
     }
 
     #[inline(always)]
     fn worker(&mut self, version: Version, command: worker::ToBroker<Body<Frame>>) {
-        self.handle(Event::FromWorker { worker: self.peer.clone(), version, command });
+        if self.done.is_ok() {
+            let Said { server, peer, identity, now, .. } = self;
+            server.engine.handle_worker(*identity, peer, version, command, *now);
+            self.done = self.server.act(self.now);
+        }
     }
 
     fn invalid(&mut self, error: DecodeError) {
