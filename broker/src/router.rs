@@ -109,15 +109,20 @@ impl Router {
         socket.set_tcp_keepalive_idle(60)?;
         socket.set_tcp_keepalive_intvl(10)?;
         socket.set_tcp_keepalive_cnt(6)?;
-        let tells_of_connections = options::tell_of_connections(&mut socket);
+        if !options::tell_of_connections(&mut socket) {
+            log::info!(
+                "this libzmq does not tell of connections: workers that are killed are lost by \
+                 heartbeats alone"
+            );
+            if rights.is_some() {
+                log::warn!(
+                    "this libzmq does not tell of connections: connections_per_identity_max \
+                     does not hold, and connections of removed keys stay open"
+                );
+            }
+        }
         let authenticator = match rights {
             Some(rights) => {
-                if !tells_of_connections {
-                    log::warn!(
-                        "this libzmq does not tell of connections: connections_per_identity_max \
-                         does not hold, and connections of removed keys stay open"
-                    );
-                }
                 let monitor = monitor(context, &socket)?;
                 Some(Authenticator::start(context, rights, monitor)?)
             }
@@ -396,48 +401,4 @@ fn make_ids_unguessable() {
 #[expect(unsafe_code, reason = "declared as the C standard has it")]
 unsafe extern "C" {
     fn srand(seed: c_uint);
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ffi::c_int;
-
-    /// Has the next connection that this socket makes carry an id of its choice.
-    fn choose_next_id(socket: &mut zmq::Socket, id: &[u8]) {
-        let option = zmq_sys::ZMQ_CONNECT_ROUTING_ID as c_int;
-        // SAFETY: the socket is alive, and the id lives during the call.
-        #[expect(unsafe_code, reason = "the zmq crate has no method for this option")]
-        let failed = unsafe {
-            zmq_sys::zmq_setsockopt(socket.as_mut_ptr(), option, id.as_ptr().cast(), id.len())
-        };
-        assert_eq!(failed, 0);
-    }
-
-    /// A new connection to the socket, and the id that it is given.
-    fn connection(context: &zmq::Context, router: &zmq::Socket) -> (zmq::Socket, u32) {
-        let peer = context.socket(zmq::DEALER).unwrap();
-        peer.connect("inproc://router").unwrap();
-        peer.send("", 0).unwrap();
-        let [0, number @ ..] = &router.recv_multipart(0).unwrap()[0][..] else {
-            panic!("an id of the socket begins with a zero octet");
-        };
-        (peer, u32::from_be_bytes(number.try_into().unwrap()))
-    }
-
-    #[test]
-    fn an_id_that_is_taken_is_not_given_again() {
-        let context = zmq::Context::new();
-        let mut router = context.socket(zmq::ROUTER).unwrap();
-        router.set_rcvtimeo(30_000).unwrap();
-        router.bind("inproc://router").unwrap();
-        let dealer = context.socket(zmq::DEALER).unwrap();
-        dealer.bind("inproc://dealer").unwrap();
-        let (_first, number) = connection(&context, &router);
-        let next = number.wrapping_add(1);
-        choose_next_id(&mut router, &[&[0], &next.to_be_bytes()[..]].concat());
-        router.connect("inproc://dealer").unwrap();
-        // Unless our libzmq is used, the process ends here.
-        let (_second, number) = connection(&context, &router);
-        assert_eq!(number, next.wrapping_add(1));
-    }
 }

@@ -5,13 +5,17 @@
 //! exactly once to whoever asked last; only by the worker that has it; only to who asked;
 //! in words that its version has. A worker is handed no more than it has places for and
 //! nothing after its end; *once* is handed out once, and nothing more often than may be.
+//! What a lost worker had is handed out again, or ends for a reason that is counted.
 
 use std::collections::{HashMap, HashSet};
 
-use majordomo_broker::engine::{Action, Caller, Event, Note, Payload};
+use majordomo_broker::engine::{Action, Caller, Dropped, Event, Gone, Identity, Note, Payload};
+use majordomo_broker::stats::Counters;
 use majordomo_protocol::{
     Answered, ClientAddress, PeerId, RequestId, ServiceName, Version, client, worker,
 };
+
+use crate::connections::{Connections, identity};
 
 /// Who speaks in a [`Part`] that belongs to no request.
 pub(crate) const NOBODY: usize = usize::MAX;
@@ -79,8 +83,15 @@ pub(crate) struct Account {
     /// Every task that was handed out, and its request.
     tasks: Vec<(ClientAddress, usize)>,
     owed: HashMap<Owed, usize>,
-    /// Who asked last for each id and waits for the answer.
-    waiting: HashMap<RequestId, PeerId>,
+    /// Who asked last for each id and waits for the answer. A key has ids of its own.
+    waiting: HashMap<(Identity, RequestId), PeerId>,
+    connections: Connections,
+    /// Tasks that have ended without a reply, as their clients were told if they could be.
+    dropped: HashSet<ClientAddress>,
+    /// Other tasks whose worker was lost, until they are handed out again or end.
+    returned: HashSet<ClientAddress>,
+    drops: HashMap<Dropped, u64>,
+    losses: HashMap<Gone, u64>,
     stopped: u32,
 }
 
@@ -125,8 +136,13 @@ impl Account {
         self.workers.iter().find(has).map(|(worker, _)| worker.clone())
     }
 
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.connections.is_open(peer)
+    }
+
     /// Takes in what the engine is about to be told.
     pub(crate) fn hear(&mut self, event: &Event<Parts>) {
+        self.connections.hear(event);
         match event {
             Event::FromClient { caller, command } => self.hear_client(caller, command),
             Event::Question { caller, service, .. } => {
@@ -149,7 +165,8 @@ impl Account {
             }
             Event::WorkerUnreachable { worker, requests } => {
                 if let Some(hired) = self.workers.get_mut(worker) {
-                    hired.tasks.retain(|held| !requests.contains(held));
+                    let unsent = hired.tasks.extract_if(.., |held| requests.contains(held));
+                    self.returned.extend(unsent.filter(|task| !self.dropped.contains(task)));
                     hired.last_told = None;
                 }
                 for task in requests {
@@ -180,14 +197,15 @@ impl Account {
                     let asked = Asked { caller, once, handed_out: 0, answered: false };
                     self.asked.insert(part.request, asked);
                 }
-                if let Some(id) = id {
-                    self.waiting.remove(id);
+                let key = id.map(|id| (identity(&peer), id));
+                if let Some(key) = key {
+                    self.waiting.remove(&key);
                 }
                 if terms.no_reply {
                     return;
                 }
-                if let Some(id) = id {
-                    self.waiting.insert(*id, peer.clone());
+                if let Some(key) = key {
+                    self.waiting.insert(key, peer.clone());
                 }
                 self.owe((peer, *id, id.is_none().then(|| service.clone())));
             }
@@ -211,11 +229,22 @@ impl Account {
                 let hired = Hired { capacity: self.offered, tasks: Vec::new(), last_told: None };
                 assert!(self.workers.insert(worker, hired).is_none(), "registered twice");
             }
-            Action::Note(Note::WorkerGone { worker, .. }) => {
-                assert!(self.workers.remove(&worker).is_some(), "it was not there");
+            Action::Note(Note::WorkerGone { worker, reason, .. }) => {
+                self.connections.check_gone(&worker, reason);
+                *self.losses.entry(reason).or_default() += 1;
+                let hired = self.workers.remove(&worker).expect("it was there");
+                let tasks = hired.tasks.into_iter().filter(|task| !self.dropped.contains(task));
+                self.returned.extend(tasks);
+            }
+            Action::Note(Note::RequestDropped { request, reason, .. }) => {
+                *self.drops.entry(reason).or_default() += 1;
+                if let Some(task) = request {
+                    self.returned.remove(&task);
+                    self.dropped.insert(task);
+                }
             }
             Action::Note(_) => {}
-            Action::Close { peer } => panic!("{peer} has no identity, and is closed"),
+            Action::Close { peer } => self.connections.close(&peer),
             Action::Stopped => {
                 assert!(self.workers.is_empty(), "workers have not been told");
                 self.stopped += 1;
@@ -256,8 +285,10 @@ impl Account {
             asked.answered |= last;
         }
         self.settle((peer.clone(), id, service), last);
-        if let Some(id) = id.filter(|id| last && self.waiting.get(id) == Some(&peer)) {
-            self.waiting.remove(&id);
+        if let Some(key) = id.filter(|_| last).map(|id| (identity(&peer), id))
+            && self.waiting.get(&key) == Some(&peer)
+        {
+            self.waiting.remove(&key);
         }
     }
 
@@ -274,6 +305,7 @@ impl Account {
         version: Version,
         command: worker::FromBroker<Parts>,
     ) {
+        self.connections.check_told(worker);
         let is_1_0 = version >= Version::V1_0;
         let mut last_told = None;
         match command {
@@ -306,6 +338,7 @@ impl Account {
         let most = if asked.once { 1 } else { self.attempts_max };
         assert!(asked.handed_out <= most, "handed out {} times", asked.handed_out);
         let hired = self.workers.get_mut(worker).expect("only a registered worker has tasks");
+        self.returned.remove(task);
         hired.tasks.push(task.clone());
         assert!(hired.tasks.len() <= hired.capacity, "more tasks than capacity");
         if !self.tasks.iter().any(|(known, _)| known == task) {
@@ -313,18 +346,27 @@ impl Account {
         }
     }
 
-    /// Those whom it has said to be registered are.
-    pub(crate) fn check_registered(&self, is_registered: impl Fn(&PeerId) -> bool) {
+    /// All that it wanted done is done: those whom it has said to be registered are.
+    pub(crate) fn end_event(&mut self, is_registered: impl Fn(&PeerId) -> bool) {
+        self.connections.end_event(&is_registered);
         for number in 0..6 {
             let worker = PeerId::new(&[number]);
             assert_eq!(is_registered(&worker), self.workers.contains_key(&worker), "{worker}");
         }
     }
 
-    /// Nobody is there any more, and nobody in MDP/1.0 waits.
-    pub(crate) fn check_rest(&self) {
+    /// Nobody is there any more, nobody in MDP/1.0 waits, and what has ended was counted.
+    pub(crate) fn check_rest(&self, counters: &Counters) {
         assert!(self.workers.is_empty(), "still registered: {:?}", self.workers);
         assert!(self.waiting.is_empty(), "never answered: {:?}", self.waiting);
+        assert!(self.returned.is_empty(), "lost with their workers: {:?}", self.returned);
+        let mut counters = counters.clone();
+        for (reason, count) in &self.drops {
+            assert_eq!(counters.dropped(*reason), count, "requests dropped: {reason:?}");
+        }
+        for (reason, count) in &self.losses {
+            assert_eq!(counters.gone(*reason), count, "workers gone: {reason:?}");
+        }
     }
 
     /// How often it has said that it has stopped.

@@ -5,16 +5,20 @@
 //! it comes to rest: nobody registered, nothing due, every request of MDP/1.0 answered;
 //! and told to stop it stops, once.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
-use majordomo_broker::engine::{Action, Caller, Engine, Event, Question};
+use majordomo_broker::engine::{
+    Action, Caller, Engine, Event, Grant, Identity, Limits, Question, Rights, ServiceSet,
+};
 use majordomo_protocol::{
     ClientAddress, Offer, PeerId, Reason, RequestId, ServiceName, Version, client, worker,
 };
 
 use crate::Target;
 use crate::account::{Account, NOBODY, Part, Parts};
+use crate::connections::{PER_KEY_MAX, identity};
 use crate::story::{Answer, Step, Story};
 
 /// The engine.
@@ -26,6 +30,8 @@ const SERVICES: [&str; 5] = ["a", "b", "c", "d", "mmi.service"];
 /// More than all peers, each as a worker with the greatest liveness, have to be told
 /// before the last of them is lost.
 const TIMEOUTS_MAX: usize = 20_000;
+
+const PEERS: u8 = 6;
 
 fn run(data: &[u8]) {
     let Ok(story) = Story::arbitrary(&mut Unstructured::new(data)) else { return };
@@ -47,18 +53,23 @@ struct Life {
     now: Instant,
     account: Account,
     /// Of each peer, as it said last as a worker.
-    versions: [Version; 6],
+    versions: [Version; PEERS as usize],
 }
 
 impl Life {
     fn new(story: &Story) -> Self {
         let now = any_instant();
-        Life {
+        let mut life = Life {
             engine: Engine::new(story.settings.clone(), now),
             now,
             account: Account::new(story.settings.attempts_max),
-            versions: [Version::V1_0; 6],
+            versions: [Version::V1_0; PEERS as usize],
+        };
+        life.tell(Event::Rights(Arc::new(rights())));
+        for number in 0..PEERS {
+            life.tell(Event::Connected { peer: peer(number) });
         }
+        life
     }
 
     fn step(&mut self, step: Step) {
@@ -73,12 +84,16 @@ impl Life {
             }
             step => {
                 if let Some(event) = self.event(step) {
-                    self.account.hear(&event);
-                    self.engine.handle(event, self.now);
-                    self.look();
+                    self.tell(event);
                 }
             }
         }
+    }
+
+    fn tell(&mut self, event: Event<Parts>) {
+        self.account.hear(&event);
+        self.engine.handle_from(sender(&event), event, self.now);
+        self.look();
     }
 
     /// What happens, if the step makes sense now.
@@ -153,6 +168,14 @@ impl Life {
             Step::ClientUnreachable { client } => {
                 Event::ClientUnreachable { client: peer(client), answers: 1, parts: Vec::new() }
             }
+            Step::Connects { peer: number } => {
+                let peer = Some(peer(number)).filter(|peer| !self.account.is_connected(peer))?;
+                Event::Connected { peer }
+            }
+            Step::ConnectionEnds { peer: number } => {
+                let peer = Some(peer(number)).filter(|peer| self.account.is_connected(peer))?;
+                Event::Disconnected { peer }
+            }
             Step::Stop => Event::Stop,
             Step::StopNow => Event::StopNow,
             Step::Pass(_) | Step::Sleep(_) | Step::Behind(_) => return None,
@@ -196,7 +219,7 @@ impl Life {
             }
         }
         self.engine.sent();
-        self.account.check_registered(|worker| self.engine.is_registered(worker));
+        self.account.end_event(|worker| self.engine.is_registered(worker));
     }
 
     fn come_to_rest(&mut self) {
@@ -207,12 +230,11 @@ impl Life {
             timeouts += 1;
             assert!(timeouts <= TIMEOUTS_MAX, "it never comes to rest");
         }
-        self.account.check_rest();
+        self.account.check_rest(self.engine.counters());
         let stopped = self.engine.is_stopping();
         assert_eq!(self.account.stopped(), u32::from(stopped));
         for event in [Event::Stop, Event::StopNow, Event::Stop] {
-            self.engine.handle(event, self.now);
-            self.look();
+            self.tell(event);
         }
         assert_eq!(self.account.stopped(), 1);
     }
@@ -220,6 +242,27 @@ impl Life {
 
 fn peer(number: u8) -> PeerId {
     PeerId::new(&[number])
+}
+
+/// Whoever has the key may do everything, as the others, but have few connections.
+fn rights() -> Rights {
+    let all = ServiceSet::new(["*"]).expect("every service");
+    let name = "key".into();
+    let grant = Grant { name, client: all.clone(), worker: all, operator: true };
+    let limits = Limits { connections_max: PER_KEY_MAX, ..Limits::default() };
+    Rights::new([(identity(&peer(PEERS - 1)), Arc::new(grant))], limits)
+}
+
+/// On whose connection an event came.
+fn sender(event: &Event<Parts>) -> Identity {
+    match event {
+        Event::FromClient { caller, .. } | Event::Question { caller, .. } => identity(&caller.peer),
+        Event::FromWorker { worker: peer, .. }
+        | Event::Invalid { peer, .. }
+        | Event::Connected { peer }
+        | Event::Disconnected { peer } => identity(peer),
+        _ => Identity::OPEN,
+    }
 }
 
 fn caller(client: u8, version: Version, envelope: Option<Box<Parts>>) -> Caller<Parts> {

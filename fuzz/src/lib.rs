@@ -12,6 +12,7 @@ mod account;
 pub mod batch;
 pub mod client;
 pub mod config;
+mod connections;
 pub mod endpoint;
 pub mod engine;
 mod frames;

@@ -82,6 +82,14 @@ pub(crate) enum Step {
     ClientUnreachable {
         client: u8,
     },
+    /// Unless it has a connection.
+    Connects {
+        peer: u8,
+    },
+    /// If it has one.
+    ConnectionEnds {
+        peer: u8,
+    },
     /// Time passes, and the engine is driven whenever it asks to be.
     Pass(Duration),
     /// Time passes, and nobody drives the engine.
@@ -188,14 +196,16 @@ fn step(input: &mut Unstructured<'_>) -> Result<Step> {
             version: version(input)?,
             service: input.int_in_range(0..=4).map(|service| (service < 4).then_some(service))?,
         },
-        32..=34 => Step::WorkerHeartbeat { worker: peer(input)? },
+        32 | 33 => Step::WorkerHeartbeat { worker: peer(input)? },
+        34 => Step::Connects { peer: peer(input)? },
         35 => Step::Drain { worker: peer(input)? },
         36 => Step::Disconnect { worker: peer(input)? },
         37 => Step::Invalid {
             peer: peer(input)?,
             fault: *input.choose(&[Fault::Malformed, Fault::FramesMax, Fault::MessageBytesMax])?,
         },
-        38 | 39 => Step::WorkerUnreachable { worker: peer(input)? },
+        38 => Step::WorkerUnreachable { worker: peer(input)? },
+        39 => Step::ConnectionEnds { peer: peer(input)? },
         40 => Step::ClientUnreachable { client: peer(input)? },
         41..=43 => Step::Pass(span(input)?),
         44 => Step::Sleep(span(input)?),

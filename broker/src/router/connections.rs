@@ -1,6 +1,8 @@
-//! What our libzmq tells of connections, and how one is ended from this side: tests of
-//! `zmq-sys/patches/peers.rs` through the socket that needs it.
+//! What our libzmq tells of connections, how one is ended from this side, and what ids they
+//! get: tests of `zmq-sys/patches/peers.rs` through the socket that needs it. They fail with
+//! any other libzmq.
 
+use std::ffi::c_int;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -274,4 +276,43 @@ fn an_id_is_given_again_only_behind_the_end_of_who_had_it() {
             assert!(is_of_router(&peer), "{peer}");
         }
     }
+}
+
+/// Has the next connection that this socket makes carry an id of its choice.
+fn choose_next_id(socket: &mut zmq::Socket, id: &[u8]) {
+    let option = zmq_sys::ZMQ_CONNECT_ROUTING_ID as c_int;
+    // SAFETY: the socket is alive, and the id lives during the call.
+    #[expect(unsafe_code, reason = "the zmq crate has no method for this option")]
+    let failed = unsafe {
+        zmq_sys::zmq_setsockopt(socket.as_mut_ptr(), option, id.as_ptr().cast(), id.len())
+    };
+    assert_eq!(failed, 0);
+}
+
+/// A new connection to the socket, and the id that it is given.
+fn connection(context: &zmq::Context, router: &zmq::Socket) -> (zmq::Socket, u32) {
+    let peer = context.socket(zmq::DEALER).unwrap();
+    peer.connect("inproc://router").unwrap();
+    peer.send("", 0).unwrap();
+    let [0, number @ ..] = &router.recv_multipart(0).unwrap()[0][..] else {
+        panic!("an id of the socket begins with a zero octet");
+    };
+    (peer, u32::from_be_bytes(number.try_into().unwrap()))
+}
+
+#[test]
+fn an_id_that_is_taken_is_not_given_again() {
+    let context = zmq::Context::new();
+    let mut router = context.socket(zmq::ROUTER).unwrap();
+    router.set_rcvtimeo(30_000).unwrap();
+    router.bind("inproc://router").unwrap();
+    let dealer = context.socket(zmq::DEALER).unwrap();
+    dealer.bind("inproc://dealer").unwrap();
+    let (_first, number) = connection(&context, &router);
+    let next = number.wrapping_add(1);
+    choose_next_id(&mut router, &[&[0], &next.to_be_bytes()[..]].concat());
+    router.connect("inproc://dealer").unwrap();
+    // Unless our libzmq is used, the process ends here.
+    let (_second, number) = connection(&context, &router);
+    assert_eq!(number, next.wrapping_add(1));
 }
