@@ -248,7 +248,7 @@ impl Router {
 
     /// The next message; `None` when none has come.
     pub(crate) fn receive(&mut self) -> Result<Option<Received>, zmq::Error> {
-        let (identity, mut more) = match ZmqMessage::receive(&mut self.socket) {
+        let (name, mut more) = match ZmqMessage::receive(&mut self.socket) {
             Ok(received) => received,
             Err(zmq::Error::EAGAIN) => {
                 self.drained = true;
@@ -257,23 +257,26 @@ impl Router {
             Err(error) => return Err(error),
         };
         self.drained = false;
-        let peer = PeerId::new(&identity);
-        let sender = match self.authenticator {
-            Some(_) => sender(&identity),
-            None => Identity::OPEN,
-        };
+        let peer = PeerId::new(&name);
         // Room for all frames of a common message.
         let mut frames = Vec::with_capacity(6);
         let mut bytes = 0;
         let mut fault = None;
         let mut notification = None;
-        if sender != Identity::OPEN && !is_of_router(&peer) {
-            fault = Some(Fault::RoutingId);
-        }
+        let mut identity = None;
         // The frames of a message arrive together: none of these waits.
         while more {
             let frame;
             (frame, more) = ZmqMessage::receive(&mut self.socket)?;
+            if identity.is_none() && self.authenticator.is_some() {
+                // Not of the frame before, to which libzmq 4.3.4 gives no properties where it
+                // was asked for events.
+                let sender = sender(&frame);
+                if sender != Identity::OPEN && !is_of_router(&peer) {
+                    fault = Some(Fault::RoutingId);
+                }
+                identity = Some(sender);
+            }
             if bytes == 0 && frame.is_empty() && !more {
                 notification = self::notification(&frame);
             }
@@ -294,7 +297,7 @@ impl Router {
             (None, Some(fault)) => Content::Dropped(fault),
             (None, None) => Content::Message(Frames::new(frames)),
         };
-        Ok(Some(Received { peer, identity: sender, content }))
+        Ok(Some(Received { peer, identity: identity.unwrap_or(Identity::OPEN), content }))
     }
 
     /// Ends the connection of `peer` at once, if there is one: what waits for it is not
@@ -356,7 +359,7 @@ impl Drop for Router {
     }
 }
 
-/// Whose connection a message came on, by its identity frame: the number that it was let
+/// Whose connection a message came on, by its first frame: the number that it was let
 /// in with. A message of this process has come on no connection.
 fn sender(frame: &ZmqMessage) -> Identity {
     match frame.property(c"User-Id") {
