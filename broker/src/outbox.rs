@@ -5,14 +5,17 @@
 
 use std::collections::VecDeque;
 
-use foldhash::HashMap;
 use majordomo_protocol::{
     Batch, Body, ClientAddress, Inexpressible, PeerId, Task, Version, client, worker,
 };
 
-use crate::engine::shrink::Shrink;
 use crate::engine::{Action, Caller, Note, Outlet};
 use crate::frame::Frame;
+
+mod by_peer;
+
+use self::by_peer::ByPeer;
+pub(crate) use self::by_peer::{Parcel, Recipient};
 
 /// Bodies up to this size are copied into the batch frame; larger ones travel as they
 /// came.
@@ -32,22 +35,6 @@ const SINGLES_MAX: usize = 128;
 /// the 16 KiB that are left to each.
 const SPARE_MAX: usize = 250;
 
-/// Whom a batch goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Recipient {
-    Client,
-    Worker,
-}
-
-/// A message that is ready to be sent.
-pub(crate) struct Parcel {
-    pub(crate) peer: PeerId,
-    pub(crate) recipient: Recipient,
-    pub(crate) contents: Contents,
-    /// The number of what came behind it.
-    pub(crate) until: u64,
-}
-
 /// A message, and what the engine must know of it if it cannot be sent.
 pub(crate) struct Contents {
     pub(crate) batch: Batch<Frame>,
@@ -55,6 +42,8 @@ pub(crate) struct Contents {
     pub(crate) answers: u64,
     /// The task ids of the PARTIALs to a client, of the REQUESTs to a worker.
     pub(crate) tasks: Vec<ClientAddress>,
+    /// Once it is full: the number of what the engine said next.
+    pub(crate) until: u64,
 }
 
 impl Contents {
@@ -63,7 +52,7 @@ impl Contents {
             Recipient::Client => Batch::of_client(INLINE_BYTES_MAX),
             Recipient::Worker => Batch::of_worker(INLINE_BYTES_MAX),
         };
-        Contents { batch, answers: 0, tasks: Vec::new() }
+        Contents { batch, answers: 0, tasks: Vec::new(), until: 0 }
     }
 
     fn is_full(&self) -> bool {
@@ -71,13 +60,6 @@ impl Contents {
             || self.batch.bytes() >= BATCH_BYTES_MAX
             || self.batch.frame_count() >= BATCH_FRAMES_MAX
     }
-}
-
-/// Messages of the older versions that are ready to be sent to a peer, in order.
-pub(crate) struct Bundle {
-    pub(crate) peer: PeerId,
-    pub(crate) recipient: Recipient,
-    pub(crate) messages: Vec<Single>,
 }
 
 /// A message of MDP/0.1 or MDP/0.2. To a client it is one answer.
@@ -90,15 +72,11 @@ pub(crate) struct Single {
 /// Messages that are being filled, or wait for the end of the round, by peer.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    messages: Vec<Parcel>,
-    /// Where in `messages` a peer's is.
-    places: HashMap<(PeerId, Recipient), usize>,
-    /// Where the last one for a client was, and the last one for a worker.
-    last: [usize; 2],
+    messages: ByPeer<Contents>,
     /// Of the older versions.
-    singles: HashMap<(PeerId, Recipient), Vec<Single>>,
+    singles: ByPeer<Vec<Single>>,
     /// Messages that are full.
-    full: VecDeque<Parcel>,
+    full: VecDeque<Parcel<Contents>>,
     /// What is not for peers.
     others: Vec<Action<Body<Frame>>>,
     /// How many things the engine has said.
@@ -134,7 +112,7 @@ impl Outlet<Body<Frame>> for Outbox {
         }
         self.told += 1;
         let at = self.place(worker, Recipient::Worker);
-        let contents = &mut self.messages[at].contents;
+        let contents = self.messages.at(at);
         match worker::write_kept_request(&mut contents.batch, &client, &task, body) {
             Ok(()) => {
                 contents.tasks.push(client);
@@ -157,7 +135,7 @@ impl Outlet<Body<Frame>> for Outbox {
         self.told += 1;
         let is_answer = !matches!(command, client::FromBroker::Heartbeat { .. });
         let at = self.place(&caller.peer, Recipient::Client);
-        let contents = &mut self.messages[at].contents;
+        let contents = self.messages.at(at);
         match command.write(&mut contents.batch) {
             Ok(()) => {
                 contents.answers += u64::from(is_answer);
@@ -196,7 +174,7 @@ impl Outbox {
         }
         self.told += 1;
         let at = self.place(worker, Recipient::Worker);
-        let contents = &mut self.messages[at].contents;
+        let contents = self.messages.at(at);
         let request = task_of(&command);
         match command.write(&mut contents.batch) {
             Ok(()) => {
@@ -211,9 +189,10 @@ impl Outbox {
     #[inline]
     fn added(&mut self, at: usize) {
         self.records += 1;
-        if self.messages[at].contents.is_full() {
-            let parcel = self.take(at);
-            self.full.push_back(Parcel { until: self.told, ..parcel });
+        let contents = self.messages.at(at);
+        if contents.is_full() {
+            contents.until = self.told;
+            self.full.push_back(self.messages.take(at));
         }
     }
 
@@ -230,7 +209,7 @@ impl Outbox {
         match command.encode(caller.version, envelope) {
             Ok(frames) => {
                 let single = Single { frames, task: part_of.cloned() };
-                self.add_single(caller.peer.clone(), Recipient::Client, single);
+                self.add_single(&caller.peer, Recipient::Client, single);
             }
             Err(error) => inexpressible(error),
         }
@@ -248,60 +227,26 @@ impl Outbox {
         match command.encode(version) {
             Ok(frames) => {
                 let single = Single { frames, task };
-                self.add_single(worker.clone(), Recipient::Worker, single);
+                self.add_single(worker, Recipient::Worker, single);
             }
             // These versions have no CANCEL: the engine knows.
             Err(error) => inexpressible(error),
         }
     }
 
-    fn add_single(&mut self, peer: PeerId, recipient: Recipient, single: Single) {
+    fn add_single(&mut self, peer: &PeerId, recipient: Recipient, single: Single) {
         let spare = &mut self.spare_singles;
-        let messages = self.singles.entry((peer, recipient));
-        messages.or_insert_with(|| spare.pop().unwrap_or_default()).push(single);
+        let at = self.singles.place(peer, recipient, || spare.pop().unwrap_or_default());
+        self.singles.at(at).push(single);
         self.single_count += 1;
     }
 
     /// Where the message is that is being filled for this peer.
     #[inline]
     fn place(&mut self, peer: &PeerId, recipient: Recipient) -> usize {
-        let is_it = |at: usize| {
-            let parcel = self.messages.get(at);
-            parcel.is_some_and(|parcel| parcel.recipient == recipient && parcel.peer == *peer)
-        };
-        // Mostly the last one again or, where workers take turns, the one behind it.
-        let last = self.last[recipient as usize];
-        let at = match last {
-            _ if is_it(last) => last,
-            _ if is_it(last + 1) => last + 1,
-            _ if is_it(0) => 0,
-            _ => self.look_up(peer, recipient),
-        };
-        self.last[recipient as usize] = at;
-        at
-    }
-
-    #[inline(never)]
-    fn look_up(&mut self, peer: &PeerId, recipient: Recipient) -> usize {
-        let key = (peer.clone(), recipient);
-        if let Some(at) = self.places.get(&key) {
-            return *at;
-        }
-        let spare = self.spare[recipient as usize].pop();
-        let contents = spare.unwrap_or_else(|| Contents::new(recipient));
-        self.messages.push(Parcel { peer: peer.clone(), recipient, contents, until: 0 });
-        self.places.insert(key, self.messages.len() - 1);
-        self.messages.len() - 1
-    }
-
-    /// Takes out the message at this place. The last one gets its place.
-    fn take(&mut self, at: usize) -> Parcel {
-        let parcel = self.messages.swap_remove(at);
-        self.places.remove(&(parcel.peer.clone(), parcel.recipient));
-        if let Some(Parcel { peer, recipient, .. }) = self.messages.get(at) {
-            self.places.insert((peer.clone(), *recipient), at);
-        }
-        parcel
+        let spare = &mut self.spare[recipient as usize];
+        let make = || spare.pop().unwrap_or_else(|| Contents::new(recipient));
+        self.messages.place(peer, recipient, make)
     }
 
     /// Whether so much was added since all was taken out that it is to be sent before more
@@ -317,7 +262,7 @@ impl Outbox {
     }
 
     /// Takes out the first of the messages that are full.
-    pub(crate) fn take_full(&mut self) -> Option<Parcel> {
+    pub(crate) fn take_full(&mut self) -> Option<Parcel<Contents>> {
         self.full.pop_front()
     }
 
@@ -330,27 +275,20 @@ impl Outbox {
     /// given back.
     pub(crate) fn forget_worker(&mut self, peer: &PeerId) {
         self.full.retain(|parcel| parcel.recipient != Recipient::Worker || parcel.peer != *peer);
-        let key = (peer.clone(), Recipient::Worker);
-        if let Some(at) = self.places.get(&key) {
-            self.take(*at);
-        }
-        self.singles.remove(&key);
+        self.messages.forget(peer, Recipient::Worker);
+        self.singles.forget(peer, Recipient::Worker);
     }
 
     /// Takes out all messages.
-    pub(crate) fn take_all(&mut self) -> Vec<Parcel> {
+    pub(crate) fn take_all(&mut self) -> Vec<Parcel<Contents>> {
         self.records = 0;
-        shrink_when_sparse(&mut self.places);
-        self.places.clear();
-        std::mem::take(&mut self.messages)
+        self.messages.take_all()
     }
 
     /// Takes out all messages of the older versions.
-    pub(crate) fn take_singles(&mut self) -> Vec<Bundle> {
+    pub(crate) fn take_singles(&mut self) -> Vec<Parcel<Vec<Single>>> {
         self.single_count = 0;
-        shrink_when_sparse(&mut self.singles);
-        let all = self.singles.drain();
-        all.map(|((peer, recipient), messages)| Bundle { peer, recipient, messages }).collect()
+        self.singles.take_all()
     }
 
     /// Takes back the list of messages that were sent.
@@ -368,14 +306,6 @@ impl Outbox {
             contents.tasks.clear();
             spare.push(contents);
         }
-    }
-}
-
-/// Gives back what one round needed far more of than this one. A round in which nothing is
-/// sent says nothing of the next.
-fn shrink_when_sparse<V>(waiting: &mut HashMap<(PeerId, Recipient), V>) {
-    if !waiting.is_empty() {
-        waiting.shrink_when_sparse();
     }
 }
 
@@ -414,7 +344,7 @@ mod tests {
             outbox.tell(&caller, command, None);
         }
         assert!(outbox.is_urgent());
-        let records = |parcel: &Parcel| (parcel.contents.batch.records(), parcel.until);
+        let records = |it: &Parcel<Contents>| (it.contents.batch.records(), it.contents.until);
         let full: Vec<_> =
             std::iter::from_fn(|| outbox.take_full()).map(|it| records(&it)).collect();
         let rest: Vec<_> = outbox.take_all().iter().map(|parcel| records(parcel).0).collect();
@@ -436,13 +366,10 @@ mod tests {
         let reason = Gone::Silent;
         outbox.act(Action::Note(Note::WorkerGone { worker, service, reason, requests: 0 }));
         assert_eq!(outbox.told(), 403);
-        let peers = |parcels: Vec<Parcel>| -> Vec<PeerId> {
-            parcels.into_iter().map(|parcel| parcel.peer).collect()
-        };
+        let full: Vec<_> = std::iter::from_fn(|| outbox.take_full()).map(|it| it.peer).collect();
+        let rest: Vec<_> = outbox.take_all().into_iter().map(|it| it.peer).collect();
         let singles: Vec<_> = outbox.take_singles().into_iter().map(|it| it.peer).collect();
-        let full = std::iter::from_fn(|| outbox.take_full()).collect();
-        let left = [peers(full), peers(outbox.take_all()), singles];
-        assert_eq!(left, [vec![other.clone()], vec![other.clone()], vec![other]]);
+        assert_eq!([full, rest, singles], [(); 3].map(|()| vec![other.clone()]));
     }
 
     #[test]
@@ -457,7 +384,7 @@ mod tests {
             }
             let taken = (outbox.take_all().len(), outbox.take_singles().len());
             assert_eq!(taken, (peers as usize, peers as usize));
-            outbox.places.capacity().max(outbox.singles.capacity())
+            outbox.messages.capacity().max(outbox.singles.capacity())
         };
         let most = round(100_000);
         // They may all be told something again.

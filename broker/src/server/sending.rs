@@ -8,7 +8,7 @@ use majordomo_protocol::{Body, ClientAddress, PeerId};
 use super::Server;
 use crate::engine::Event;
 use crate::frame::Frame;
-use crate::outbox::{Bundle, Contents, Parcel, Recipient, Single};
+use crate::outbox::{Contents, Parcel, Recipient, Single};
 use crate::router::Refused;
 use crate::trace;
 
@@ -20,15 +20,15 @@ impl Server {
             self.send_full(now)?;
             self.engine.sent();
             let outbox = self.engine.outlet_mut();
-            let (parcels, bundles) = (outbox.take_all(), outbox.take_singles());
-            if parcels.is_empty() && bundles.is_empty() && !outbox.is_urgent() {
+            let (messages, singles) = (outbox.take_all(), outbox.take_singles());
+            if messages.is_empty() && singles.is_empty() && !outbox.is_urgent() {
                 return Ok(());
             }
-            for parcel in parcels {
+            for parcel in messages {
                 self.send_parcel(parcel, now)?;
             }
-            for bundle in bundles {
-                self.send_bundle(bundle, now)?;
+            for parcel in singles {
+                self.send_singles(parcel, now)?;
             }
         }
     }
@@ -37,15 +37,15 @@ impl Server {
     pub(super) fn send_full(&mut self, now: Instant) -> Result<(), zmq::Error> {
         while let Some(parcel) = self.engine.outlet_mut().take_full() {
             if parcel.recipient == Recipient::Worker {
-                self.engine.sent_until(&parcel.peer, parcel.until);
+                self.engine.sent_until(&parcel.peer, parcel.contents.until);
             }
             self.send_parcel(parcel, now)?;
         }
         Ok(())
     }
 
-    fn send_parcel(&mut self, parcel: Parcel, now: Instant) -> Result<(), zmq::Error> {
-        let Parcel { peer, recipient, mut contents, .. } = parcel;
+    fn send_parcel(&mut self, parcel: Parcel<Contents>, now: Instant) -> Result<(), zmq::Error> {
+        let Parcel { peer, recipient, mut contents } = parcel;
         if self.send(&peer, contents.batch.take_frames())?.is_ok() {
             self.engine.outlet_mut().reuse(recipient, contents);
             return Ok(());
@@ -60,8 +60,12 @@ impl Server {
 
     /// Sends messages until one cannot be sent. Those behind it are not tried: a part of a
     /// reply must not follow one that was lost.
-    fn send_bundle(&mut self, bundle: Bundle, now: Instant) -> Result<(), zmq::Error> {
-        let Bundle { peer, recipient, mut messages } = bundle;
+    fn send_singles(
+        &mut self,
+        parcel: Parcel<Vec<Single>>,
+        now: Instant,
+    ) -> Result<(), zmq::Error> {
+        let Parcel { peer, recipient, contents: mut messages } = parcel;
         let mut unsent = messages.drain(..);
         while let Some(Single { frames, task }) = unsent.next() {
             trace::sent(&peer, &frames);
