@@ -105,8 +105,8 @@ request to one of the workers registered for that name.";
 
 const LONG_ABOUT: &str = "\
 The Majordomo broker: clients ask for a service by name, and the broker hands each
-request to one of the workers registered for that name. Heartbeats tell which workers
-live; the request of a worker that is lost goes to another.
+request to one of the workers registered for that name. Heartbeats and the ends of
+connections tell which workers live; the request of a worker that is lost goes to another.
 
 It speaks MDP/0.1 (RFC 7), MDP/0.2 (RFC 18), MDP/1.0 and MMI (RFC 8) on every endpoint.";
 

@@ -12,12 +12,13 @@
 //!
 //! Each step is one function in one file, with a type on either side.
 //!
-//! 1. [`server`] receives the frames of a message within limits, and decodes them
-//!    to a [`Message`](majordomo_protocol::Message).
-//! 2. It tells the [`engine`] as an [`Event`](engine::Event).
+//! 1. [`server`] receives the frames of a message within limits, and is told its
+//!    commands ([`Listener`](majordomo_protocol::Listener)).
+//! 2. It hands each to the [`engine`].
 //! 3. The engine finds the service, and an idle worker or a place in the queue.
-//! 4. It says so as an [`Action`](engine::Action), at once or when a worker is free.
-//! 5. The server encodes the command in the worker's version, and sends it.
+//! 4. It tells its [`Outlet`](engine::Outlet), at once or when a worker is free.
+//! 5. The server's writes the command, in the worker's version, into what that worker is sent
+//!    at the end of the round, or before if it is full.
 //! 6. The worker's reply takes the same way back.
 //!
 //! The engine decides and touches nothing; the server touches sockets and decides

@@ -1,7 +1,10 @@
-//! What is to be sent to peers: what one round of the loop has for a peer leaves
-//! together. In MDP/1.0 that is one message, and what fills it leaves at once; in the
-//! older versions it is one message after the other, of which libzmq then finds several at
-//! a time.
+//! The server's [`Outlet`]: what the engine wants peers to be sent is written into messages
+//! here, as soon as it says so. The server takes them out, and sends them.
+//!
+//! What one round of the loop has for a peer leaves together. In MDP/1.0 that is one message;
+//! one that is full leaves before the next event. In the older versions it is one message
+//! after the other, of which libzmq then finds several at a time. What is not for peers is
+//! kept as it is, and done before the next event.
 
 use std::collections::VecDeque;
 

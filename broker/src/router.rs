@@ -5,11 +5,11 @@ use std::hash::BuildHasher;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Once;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use majordomo_io::Found;
 use majordomo_protocol::{Frames, PeerId};
+use zmq::SocketEvent;
 
 use crate::config::Config;
 use crate::engine::{Fault, Identity};
@@ -28,6 +28,10 @@ const LINGER_MS: i32 = 1_000;
 
 /// How many events of handshakes that failed may be unread.
 const MONITOR_EVENTS_MAX: i32 = 100_000;
+
+/// Those. Who refuses a key or a password knows of that by itself.
+const MONITOR_EVENTS: &[SocketEvent] =
+    &[SocketEvent::HANDSHAKE_FAILED_PROTOCOL, SocketEvent::HANDSHAKE_FAILED_NO_DETAIL];
 
 /// How often in a row bytes are moved of so many connections that others may have some, too.
 const RUNS_MAX: usize = 100;
@@ -124,7 +128,8 @@ impl Router {
         let authenticator = match rights {
             Some(rights) => {
                 let monitor = monitor(context, &socket)?;
-                Some(Authenticator::start(context, rights, monitor)?)
+                let started = Authenticator::start(context, rights, monitor);
+                Some(started.inspect_err(|_| majordomo_io::monitor::stop(&socket))?)
             }
             None => None,
         };
@@ -328,33 +333,20 @@ impl Router {
     }
 }
 
-/// Tells how handshakes on the socket end that fail before anybody is asked about them.
+/// A socket that is told how handshakes end that fail before anybody is asked about them.
 fn monitor(context: &zmq::Context, socket: &zmq::Socket) -> Result<zmq::Socket, zmq::Error> {
-    let endpoint = monitor_endpoint();
-    let events = zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
-        | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
-    socket.monitor(&endpoint, events as i32)?;
     let monitor = context.socket(zmq::PAIR)?;
-    monitor.set_linger(0)?;
     // libzmq waits for a monitor that is full, and its reader may wait for a disk.
     monitor.set_rcvhwm(MONITOR_EVENTS_MAX)?;
-    monitor.connect(&endpoint)?;
+    majordomo_io::monitor::start(socket, &monitor, MONITOR_EVENTS)?;
     Ok(monitor)
-}
-
-/// One that no monitor of this process had before.
-fn monitor_endpoint() -> String {
-    static MONITORS: AtomicU64 = AtomicU64::new(0);
-    let number = MONITORS.fetch_add(1, Ordering::Relaxed);
-    format!("inproc://majordomo.monitor.{number}")
 }
 
 impl Drop for Router {
     fn drop(&mut self) {
         if self.authenticator.is_some() {
-            // libzmq would wait for a monitor that has gone. Another one, for no event,
-            // takes its place and is told nothing.
-            let _ = self.socket.monitor(&monitor_endpoint(), 0);
+            // Before the authenticator, which reads what is told, ends.
+            majordomo_io::monitor::stop(&self.socket);
         }
     }
 }

@@ -542,7 +542,7 @@ pub static KEYS: &[Key] = &[
         about: "Threads that move bytes between the network and the broker.",
         reason: "With 0 the broker does it itself: a message takes the least CPU and the shortest \
                  time. With more, moving bytes, and encryption above all, uses further cores, if \
-                 there are any.",
+                 there are any. With a libzmq that this repository did not build, 0 is as 1.",
     },
     Key {
         name: "drain_max",

@@ -1,4 +1,7 @@
-//! A list of what the engine wants done.
+//! A list of what the engine wants done: the [`Outlet`] of an engine that is given no other.
+//!
+//! For whoever looks at each [`Action`] by itself: tests, simulations, fuzzing. The server has
+//! an outlet without a list.
 
 use std::collections::VecDeque;
 

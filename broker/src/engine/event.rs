@@ -1,7 +1,13 @@
-//! All that the engine and whoever drives it ever say to each other.
+//! What the engine and whoever drives it say to each other: [`Event`]s go in, [`Action`]s come
+//! out.
 //!
-//! A new feature begins here, with a new variant; the compiler then lists what is
-//! left to do.
+//! Commands of peers, REQUESTs and answers are most of it, and a server hands these over as
+//! they are ([`Engine::handle_client`](super::Engine::handle_client),
+//! [`Engine::handle_worker`](super::Engine::handle_worker), [`Outlet`](super::Outlet)). Each
+//! is the same as one variant here.
+//!
+//! What peers say anew begins as a command in `majordomo-protocol`; all else begins here, with
+//! a new variant. The compiler then lists what is left to do.
 
 use std::sync::Arc;
 

@@ -2,17 +2,21 @@
 //! who is alive, what is dropped. It moves no bytes: it has no socket, clock,
 //! thread, randomness, log or file. Two equal histories give equal actions.
 //!
-//! Drive it so: give it what happened ([`Engine::handle`]), let it look at the time
-//! when its deadline comes ([`Engine::handle_timeout`], [`Engine::poll_timeout`]),
-//! and do what it wants done ([`Engine::poll_action`]) until there is nothing left. What
-//! is for peers may be kept back for a while; say when it is sent ([`Engine::sent`]).
+//! Drive it so: tell it what happened ([`Engine::handle`]), and let it look at the time
+//! when its deadline comes ([`Engine::poll_timeout`], [`Engine::handle_timeout`]). While it
+//! does either it tells its [`Outlet`] what it wants done. By default that is a list: take
+//! out what is in it, in order, until nothing is left ([`Engine::poll_action`]). Do that
+//! before you tell it of what came next. What is for peers may be kept back for a while; say
+//! when it is sent ([`Engine::sent`]).
 //!
 //! Two rules hold after every event: no request waits while a worker of its service
 //! is idle, and every request that was accepted waits, runs or has ended with an
 //! answer or a counted reason. [`Engine::check_invariants`] looks at both, and more.
 //!
-//! Work per event is constant or logarithmic in services, workers and requests,
-//! but for `mmi.broker`, which reports at most ten times a second, and shutdown.
+//! Work per event is constant or logarithmic in services, workers and requests, for
+//! each request that it moves. More is read by `mmi.broker`, at most ten times a second; by
+//! shutdown and new rights; when a key is cut off (all workers); and when a client's
+//! connection is another key's from now on (all requests).
 
 mod actions;
 mod answers;

@@ -1,8 +1,12 @@
 //! Where the engine says what it wants done, in order, while it handles an event.
 //!
-//! Whoever only looks at what comes out takes [`Action`]s from a list ([`Actions`](super::Actions)). A
-//! server puts requests and answers where they leave from, as soon as they are decided:
-//! then they are not moved, and the list is not there.
+//! All of it can be said as [`Action`]s, and whoever takes these out one by one keeps them in a
+//! list ([`Actions`](super::Actions)). A server writes what is for peers into the messages that
+//! they will be sent. REQUESTs and answers are most of that, so they have methods of their
+//! own, which are given what the engine has: nothing is put together to be taken apart.
+//!
+//! An outlet writes down, and no more. It is told things in the middle of a decision: nothing
+//! is sent then, and what cannot be sent is told to the engine later, as an event.
 
 use majordomo_protocol::{ClientAddress, PeerId, Task, Version, client, worker};
 
@@ -14,7 +18,8 @@ pub trait Outlet<B: Payload> {
     /// How many things it was told in its life: the number of the next.
     fn told(&self) -> u64;
 
-    /// How many of them whoever drives the engine has seen.
+    /// How many of them are in the hands of whoever drives the engine: all, unless they are
+    /// taken out one by one. [`Engine::sent`](super::Engine::sent) is about these.
     fn seen(&self) -> u64 {
         self.told()
     }

@@ -73,9 +73,10 @@ impl Credentials {
 pub enum SecurityError {
     /// Build against the libzmq of this repository.
     #[error(
-        "bind_curve needs CURVE, and this libzmq was built without it: add \
-         [patch.crates-io] zmq-sys = {{ path = \"zmq-sys\" }} as in this repository's Cargo.toml, \
-         or set ZMQ_SYS_SYSTEM to build against a libzmq of the system that has it"
+        "bind_curve needs CURVE, and this libzmq was built without it: put \
+         [patch.crates-io] zmq-sys = {{ git = \"URL of Majordomo's repository\" }} into the \
+         Cargo.toml at the root of your workspace (see its docs/guide.md). If that is there, it was \
+         built with ZMQ_SYS_SYSTEM: leave that out, or install a libzmq that has CURVE"
     )]
     NoCurve,
     /// The file of the broker's key has none, or is open to others. Do as its error says.
