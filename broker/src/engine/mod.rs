@@ -115,7 +115,7 @@ pub struct Engine<B, O = Actions<B>> {
     counters: Counters,
     report: mmi::CachedReport<B>,
     outlet: O,
-    /// How many of them have been sent, as far as they are for peers.
+    /// How much of what it said has been sent, as far as it is for peers.
     actions_sent: u64,
 }
 

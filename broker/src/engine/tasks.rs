@@ -1,8 +1,8 @@
 //! The requests that a worker has.
 //!
 //! Each knows its place, so it leaves from anywhere at the cost of looking at one other,
-//! which gets that place. What their order was is seen from the numbers of the actions by
-//! which they were handed out.
+//! which gets that place. In which order they were handed out is seen from the numbers of
+//! the REQUESTs among all that the engine has said.
 
 use super::request::{Request, RequestKey};
 use super::table::Table;

@@ -51,8 +51,7 @@ impl Server {
         self.handle(identity, Event::Invalid { peer: peer.clone(), fault }, now)
     }
 
-    /// Tells the engine what happened, and does at once what it wants done: the list of that
-    /// stays short, however much is in a message.
+    /// Tells the engine what happened, and does what cannot wait for the end of the round.
     pub(super) fn handle(
         &mut self,
         identity: Identity,

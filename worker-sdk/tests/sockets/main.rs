@@ -1,5 +1,5 @@
 //! Workers at real sockets, mostly against a bare ROUTER that plays the broker and looks
-//! at exact frames. Rules of time are tried in `tests/dialog.rs` instead; here
+//! at exact frames. Rules of time are tried in `tests/dialog/` instead; here
 //! intervals are either so long that they never pass or waited for by what follows
 //! from them.
 
