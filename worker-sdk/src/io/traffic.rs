@@ -77,18 +77,9 @@ impl Io {
                 }
                 Event::Message(FromBroker::Disconnect { reason })
             }
-            Ok(command) => {
-                if broker.troubled {
-                    broker.troubled = false;
-                    log::info!(broker = endpoint; "broker heard again");
-                }
-                Event::Message(match command {
-                    FromBroker::Welcome(agreement) => FromBroker::Welcome(agreement),
-                    FromBroker::Cancel { client } => FromBroker::Cancel { client },
-                    // The others stand above.
-                    _ => FromBroker::Heartbeat,
-                })
-            }
+            Ok(FromBroker::Welcome(agreement)) => Event::Message(FromBroker::Welcome(agreement)),
+            Ok(FromBroker::Cancel { client }) => Event::Message(FromBroker::Cancel { client }),
+            Ok(FromBroker::Heartbeat) => Event::Message(FromBroker::Heartbeat),
             Err(error) => {
                 self.outbox.counters.message_invalid();
                 let level = trouble_level(broker.troubled, CloseReason::Invalid);
@@ -96,6 +87,12 @@ impl Io {
                 Event::Invalid
             }
         };
+        let is_of_no_use =
+            matches!(event, Event::Invalid | Event::Message(FromBroker::Disconnect { .. }));
+        if broker.troubled && !is_of_no_use {
+            broker.troubled = false;
+            log::info!(broker = endpoint; "broker heard again");
+        }
         connection.dialog.handle(event, time);
         self.carry_out(index, time);
     }
