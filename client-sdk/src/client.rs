@@ -3,7 +3,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use crate::options::Options;
 use crate::places::Places;
 use crate::shared::driver::Driver;
 use crate::shared::io::Submit;
+use crate::shared::wanted::Wanted;
 use crate::shared::{Counts, Dialog, Request, Settings};
 use crate::slot::{self, Pending, Slot};
 
@@ -66,6 +67,9 @@ pub(crate) struct Shared {
     handed: Arc<Handed>,
     places: Arc<Places>,
     keys: AtomicU64,
+    /// The service that was asked first: mostly the next call asks it too, and its name need
+    /// not be checked anew.
+    first: OnceLock<ServiceName>,
     driver: Arc<Driver>,
     thread: Option<JoinHandle<()>>,
 }
@@ -116,8 +120,9 @@ impl Client {
     ) -> Result<Self, CallError> {
         // The hasher's keys come from the system's randomness.
         let seed = RandomState::new().build_hasher().finish();
-        let dialog = Dialog::new(settings, seed)?;
-        let settings = dialog.settings().clone();
+        let settings = settings.checked()?;
+        let wanted = Wanted::new(&settings);
+        let dialog = Dialog::with_outlet(settings.clone(), seed, wanted)?;
         let (submits, taken) = crossbeam_channel::bounded(settings.outstanding_max);
         let handed = Arc::new(Handed::default());
         let context = Context::new(context, &settings.endpoints);
@@ -130,7 +135,9 @@ impl Client {
         let places = Arc::new(places);
         let keys = AtomicU64::new(1);
         let thread = Some(thread);
-        let shared = Shared { settings, when_full, submits, handed, places, keys, driver, thread };
+        let first = OnceLock::new();
+        let shared =
+            Shared { settings, when_full, submits, handed, places, keys, first, driver, thread };
         Ok(Client { shared: Arc::new(shared) })
     }
 
@@ -277,6 +284,7 @@ impl Client {
         no_reply: bool,
     ) -> Result<Call, CallError> {
         let shared = &self.shared;
+        let service = shared.service(service)?;
         let mut request = shared.settings.request(service, body, options)?;
         request.no_reply = no_reply;
         let wait = match shared.when_full {
@@ -303,6 +311,17 @@ fn weight(request: &Request) -> usize {
 }
 
 impl Shared {
+    /// The service of this name.
+    fn service(&self, name: &str) -> Result<ServiceName, CallError> {
+        if let Some(first) = self.first.get().filter(|first| first.as_str() == name) {
+            return Ok(first.clone());
+        }
+        let service = ServiceName::new(name)?;
+        // It is the first, or there is one.
+        let _ = self.first.set(service.clone());
+        Ok(service)
+    }
+
     pub(crate) fn cancel(&self, key: u64) {
         self.handed.cancelled().push(key);
         self.driver.ring();

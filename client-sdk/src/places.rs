@@ -25,9 +25,10 @@ struct Taken {
     numbers: u64,
 }
 
-/// The place of one call; free again when dropped.
+/// The place of one call, or of several; free again when dropped.
 pub(crate) struct Place {
     places: Arc<Places>,
+    calls: usize,
     bytes: usize,
 }
 
@@ -74,7 +75,7 @@ impl Places {
     fn taken_by(self: &Arc<Self>, taken: &mut Taken, bytes: usize) -> Place {
         taken.calls += 1;
         taken.bytes += bytes;
-        Place { places: self.clone(), bytes }
+        Place { places: self.clone(), calls: 1, bytes }
     }
 
     /// The limit that a call of so many bytes would pass.
@@ -97,10 +98,24 @@ impl Places {
     }
 }
 
+impl Place {
+    /// Drops places of one client together.
+    pub(crate) fn free_all(mut places: impl Iterator<Item = Place>) {
+        let Some(mut all) = places.next() else { return };
+        for mut place in places {
+            all.calls += std::mem::take(&mut place.calls);
+            all.bytes += std::mem::take(&mut place.bytes);
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        if self.calls == 0 {
+            return;
+        }
         let mut taken = self.places.lock();
-        taken.calls -= 1;
+        taken.calls -= self.calls;
         taken.bytes -= self.bytes;
         if !taken.waiting.is_empty() {
             self.places.freed.notify_all();
@@ -135,6 +150,9 @@ mod tests {
         let large = Places::take(&places, usize::MAX, Duration::ZERO).expect("alone");
         assert_eq!(full(&places, 1), "outstanding_bytes_max");
         drop(large);
+        assert_eq!(places.taken(), 0);
+        let two = [4, 6].map(|bytes| Places::take(&places, bytes, Duration::ZERO).expect("room"));
+        Place::free_all(two.into_iter());
         assert_eq!(places.taken(), 0);
         assert_eq!(full(&places, 10), "not full");
     }

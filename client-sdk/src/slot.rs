@@ -32,24 +32,51 @@ pub(crate) struct Slot {
     withdrawn: AtomicBool,
 }
 
+/// Small, since there is one for each call: what few calls have is boxed.
 #[derive(Default)]
 struct State {
-    parts: VecDeque<Body>,
-    weight: usize,
-    outcome: Option<Result<Body, CallError>>,
+    parts: Option<Box<Parts>>,
+    outcome: Option<Outcome>,
     waker: Option<Waker>,
+}
+
+/// How a call has ended.
+pub(crate) type Outcome = Result<Body, Box<CallError>>;
+
+/// What has come of a reply in parts.
+#[derive(Default)]
+struct Parts {
+    bodies: VecDeque<Body>,
+    /// What they weigh together.
+    weight: usize,
 }
 
 impl State {
     /// The whole reply, once it is there.
     fn take_whole(&mut self) -> Option<Result<Body, CallError>> {
-        Some(match self.outcome.take()? {
-            Ok(last) if !self.parts.is_empty() => {
-                let parts = std::mem::take(&mut self.parts).into_iter().chain([last]);
+        Some(match (self.outcome.take()?, self.parts.take()) {
+            (Ok(last), Some(parts)) => {
+                let parts = parts.bodies.into_iter().chain([last]);
                 Ok(Body::from_frames(parts.flatten()))
             }
-            outcome => outcome,
+            (outcome, _) => outcome.map_err(|error| *error),
         })
+    }
+
+    fn next_part(&mut self) -> Option<Body> {
+        let parts = self.parts.as_mut()?;
+        let part = parts.bodies.pop_front()?;
+        parts.weight = parts.weight.saturating_sub(weight(&part));
+        Some(part)
+    }
+
+    /// What the parts weigh that wait.
+    fn weight(&self) -> usize {
+        self.parts.as_ref().map_or(0, |parts| parts.weight)
+    }
+
+    fn has_part(&self) -> bool {
+        self.parts.as_ref().is_some_and(|parts| !parts.bodies.is_empty())
     }
 }
 
@@ -111,10 +138,11 @@ impl Slot {
     pub(crate) fn part(&self, body: Body, limit: usize) -> bool {
         let weight = weight(&body);
         let mut state = self.lock();
-        let fits = state.weight + weight <= limit;
+        let fits = state.weight() + weight <= limit;
         if fits {
-            state.weight += weight;
-            state.parts.push_back(body);
+            let parts = state.parts.get_or_insert_default();
+            parts.weight += weight;
+            parts.bodies.push_back(body);
         }
         drop(state);
         self.wake();
@@ -123,10 +151,10 @@ impl Slot {
 
     /// Leaves the outcome, given what the parts weigh that wait; a second one changes nothing.
     /// Wakes nobody.
-    fn end(&self, outcome: impl FnOnce(usize) -> Result<Body, CallError>) {
+    fn end(&self, outcome: impl FnOnce(usize) -> Outcome) {
         let mut state = self.lock();
         if !self.has_ended() {
-            state.outcome = Some(outcome(state.weight));
+            state.outcome = Some(outcome(state.weight()));
             self.ended.store(true, Ordering::Release);
         }
     }
@@ -156,13 +184,13 @@ impl Slot {
     /// The next part, or the end; blocks until it is there. None if the end was taken
     /// before.
     pub(crate) fn next(&self) -> Option<Result<Reply, CallError>> {
-        let mut state = self.wait_while(None, |state| state.parts.is_empty() && !self.has_ended());
-        match state.parts.pop_front() {
-            Some(part) => {
-                state.weight = state.weight.saturating_sub(weight(&part));
-                Some(Ok(Reply::Partial(part)))
+        let mut state = self.wait_while(None, |state| !state.has_part() && !self.has_ended());
+        match state.next_part() {
+            Some(part) => Some(Ok(Reply::Partial(part))),
+            None => {
+                let outcome = state.outcome.take()?;
+                Some(outcome.map(Reply::Final).map_err(|error| *error))
             }
-            None => state.outcome.take().map(|outcome| outcome.map(Reply::Final)),
         }
     }
 
@@ -192,36 +220,45 @@ pub(crate) fn weight(body: &Body) -> usize {
 pub(crate) struct Pending {
     pub(crate) slot: Arc<Slot>,
     place: Option<Place>,
+    /// Not one to leave parts by.
+    ends: bool,
 }
 
 impl Pending {
     pub(crate) fn new(slot: Arc<Slot>, place: Place) -> Self {
-        Pending { slot, place: Some(place) }
+        Pending { slot, place: Some(place), ends: true }
     }
 
     /// The call has ended so, unless the last part has no room beside those that wait.
-    pub(crate) fn end(&self, outcome: Result<Body, CallError>, limit: usize) {
+    pub(crate) fn end(&self, outcome: Outcome, limit: usize) {
         self.slot.end(|waiting| match outcome {
             Ok(body) if waiting + weight(&body) > limit => {
-                Err(CallError::ReplyOverLimit { service: self.slot.service.clone(), limit })
+                let service = self.slot.service.clone();
+                Err(Box::new(CallError::ReplyOverLimit { service, limit }))
             }
             outcome => outcome,
         });
+    }
+
+    /// Drops those of one client, whose places are free all at once.
+    pub(crate) fn drop_all(ended: &mut Vec<Pending>) {
+        Place::free_all(ended.iter_mut().filter_map(|pending| pending.place.take()));
+        ended.clear();
     }
 }
 
 impl Clone for Pending {
     /// One to leave parts by: it has no place, and its end means nothing.
     fn clone(&self) -> Self {
-        Pending { slot: self.slot.clone(), place: None }
+        Pending { slot: self.slot.clone(), place: None, ends: false }
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if self.place.is_some() {
+        if self.ends {
             if !self.slot.has_ended() {
-                self.slot.end(|_| Err(CallError::Closed { may_have_run: true }));
+                self.slot.end(|_| Err(Box::new(CallError::Closed { may_have_run: true })));
             }
             self.slot.wake();
         }

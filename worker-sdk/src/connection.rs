@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use foldhash::HashMap;
-use majordomo_protocol::worker::FromBroker;
 use majordomo_protocol::{Body, ClientAddress};
 
 use crate::dialog::{Dialog, Event};
@@ -34,9 +33,9 @@ pub(crate) struct Connection {
     /// The other end of `lane`.
     pub(crate) parts: Receiver<(Arc<Task>, Part)>,
     /// Answers of inline handlers that the dialog was not told yet.
-    pub(crate) answered: VecDeque<Event>,
-    /// Lent to each task of an inline handler, for its answer.
-    pub(crate) empty: Vec<Part>,
+    pub(crate) answered: VecDeque<(ClientAddress, Part)>,
+    /// The task of the last inline handler, if it is nobody else's: the next one's memory.
+    pub(crate) spare: Option<Arc<Task>>,
     /// For each request that came and was not given out, in order: the size of its body,
     /// where that is over the limit.
     pub(crate) too_large: VecDeque<Option<usize>>,
@@ -49,8 +48,8 @@ impl Connection {
     /// and are told; what inline ones have answered is late.
     pub(crate) fn abandon_all(&mut self, time: Instant) {
         self.running.drain().for_each(|(_, task)| task.abandon());
-        for event in self.answered.drain(..) {
-            if let Event::Final { client, .. } | Event::Error { client, .. } = event {
+        for (client, part) in self.answered.drain(..) {
+            if part.is_last() {
                 self.lane.late(&client);
                 self.dialog.handle(Event::Freed, time);
             }
@@ -98,32 +97,18 @@ impl Connection {
     }
 }
 
-/// A command with its body in memory of ours. A body over the limit is left behind,
-/// and its size given.
-pub(crate) fn keep(
-    command: FromBroker<Body<Frame>>,
-    body_bytes_max: usize,
-) -> (FromBroker<Body>, Option<usize>) {
-    let command = match command {
-        FromBroker::Request { client, task, body } => {
-            let bytes = body.size();
-            let extra = body.frames().len().saturating_sub(1).saturating_mul(FRAME_COST);
-            if bytes.saturating_add(extra) > body_bytes_max {
-                let body = Body::from_frames(Vec::new());
-                return (FromBroker::Request { client, task, body }, Some(bytes));
-            }
-            let mut frames = body.into_iter().map(Frame::into_bytes);
-            let body = match (frames.next(), frames.len()) {
-                // Most have one.
-                (Some(frame), 0) => Body::from_frame(frame),
-                (first, _) => Body::from_frames(first.into_iter().chain(frames)),
-            };
-            FromBroker::Request { client, task, body }
-        }
-        FromBroker::Welcome(agreement) => FromBroker::Welcome(agreement),
-        FromBroker::Cancel { client } => FromBroker::Cancel { client },
-        FromBroker::Heartbeat => FromBroker::Heartbeat,
-        FromBroker::Disconnect { reason } => FromBroker::Disconnect { reason },
+/// A body in memory of ours. One over the limit is left behind, and its size given.
+pub(crate) fn keep(body: Body<Frame>, body_bytes_max: usize) -> (Body, Option<usize>) {
+    let bytes = body.size();
+    let extra = body.frames().len().saturating_sub(1).saturating_mul(FRAME_COST);
+    if bytes.saturating_add(extra) > body_bytes_max {
+        return (Body::from_frames(Vec::new()), Some(bytes));
+    }
+    let mut frames = body.into_iter().map(Frame::into_bytes);
+    let body = match (frames.next(), frames.len()) {
+        // Most have one.
+        (Some(frame), 0) => Body::from_frame(frame),
+        (first, _) => Body::from_frames(first.into_iter().chain(frames)),
     };
-    (command, None)
+    (body, None)
 }

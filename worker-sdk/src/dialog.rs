@@ -31,15 +31,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod running;
 mod step;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use foldhash::HashSet;
 use majordomo_protocol::worker::{FromBroker, ToBroker};
 use majordomo_protocol::{Agreement, Body, ClientAddress, Reason, Task, Version};
 
+use running::Running;
 pub use step::{Action, CloseReason, Event, Registration, Timing};
 
 /// Unanswered requests of one connection of MDP/0.1 or MDP/0.2, the one that runs and
@@ -79,7 +80,7 @@ pub struct Dialog {
     state: State,
     /// Whose requests run that came by the open socket: put in by REQUEST, taken out
     /// by the answer. An address means nothing beyond its socket.
-    running: HashSet<ClientAddress>,
+    running: Running,
     /// Requests that came before there was a place for them, in order (MDP/0.1 and
     /// MDP/0.2). They wait as they would in the socket, were it not read for heartbeats:
     /// so they take no place, and their addresses may be equal.
@@ -106,7 +107,7 @@ impl Dialog {
             timing,
             random: fastrand::Rng::with_seed(seed),
             state: State::Away { until: now },
-            running: HashSet::default(),
+            running: Running::default(),
             ahead: VecDeque::new(),
             declined: 0,
             former: 0,
@@ -130,12 +131,14 @@ impl Dialog {
             }
             Event::Final { client, body } => {
                 if self.running.remove(&client) {
-                    self.end(ToBroker::Final { client, body }, now);
+                    self.send(ToBroker::Final { client, body }, now);
+                    self.go_on(now);
                 }
             }
             Event::Error { client, reason, details } => {
                 if self.running.remove(&client) {
-                    self.end(ToBroker::Error { client, reason, details }, now);
+                    self.send(ToBroker::Error { client, reason, details }, now);
+                    self.go_on(now);
                 }
             }
             Event::Unstarted { client } => {
@@ -159,6 +162,31 @@ impl Dialog {
             Event::Drain => self.drain(now),
             Event::Stop => self.leave(now),
         }
+    }
+
+    /// A REQUEST came: whether it has its place, and is to be run now. Otherwise
+    /// [`handle`](Dialog::handle) takes note of it.
+    ///
+    /// For somebody who would only move it into the dialog and out again.
+    pub fn begin(&mut self, client: &ClientAddress, now: Instant) -> bool {
+        self.hear(now)
+            && self.running.len() < usize::from(self.registration.capacity)
+            && self.running.insert(client)
+    }
+
+    /// A request has its one answer: whether that is to be sent. It is to leave before what
+    /// [`poll_action`](Dialog::poll_action) gives afterwards, and there may be nothing that
+    /// it has given before and that was not done.
+    ///
+    /// As [`Event::Final`] or [`Event::Error`], for somebody who has the answer where it
+    /// leaves.
+    pub fn finish(&mut self, client: &ClientAddress, now: Instant) -> bool {
+        let is_wanted = self.running.remove(client);
+        if is_wanted {
+            self.say(now);
+            self.go_on(now);
+        }
+        is_wanted
     }
 
     /// Does what is due at `now`.
@@ -230,22 +258,32 @@ impl Dialog {
         if self.draining && !answered { terms.heartbeat_interval } else { terms.expiry() }
     }
 
-    fn handle_message(&mut self, message: FromBroker<Body>, now: Instant) {
+    /// The broker has said something. Whether anybody listens.
+    fn hear(&mut self, now: Instant) -> bool {
         let State::Registered { opened, heard, excused, terms, answered, .. } = &mut self.state
         else {
-            return;
+            return false;
         };
         *heard = now;
         *answered = true;
         *excused = false;
-        if *opened + terms.expiry() <= now {
+        if self.losses > 0 && *opened + terms.expiry() <= now {
             self.losses = 0;
+        }
+        true
+    }
+
+    fn handle_message(&mut self, message: FromBroker<Body>, now: Instant) {
+        if !self.hear(now) {
+            return;
         }
         match message {
             FromBroker::Heartbeat => {}
             FromBroker::Welcome(Agreement { heartbeat, liveness, .. }) => {
-                terms.heartbeat_interval = heartbeat;
-                terms.heartbeat_liveness = u32::from(liveness).max(1);
+                if let State::Registered { terms, .. } = &mut self.state {
+                    terms.heartbeat_interval = heartbeat;
+                    terms.heartbeat_liveness = u32::from(liveness).max(1);
+                }
             }
             FromBroker::Disconnect { .. } if self.draining && self.running.is_empty() => {
                 self.close(CloseReason::Stopped, State::Closed);
@@ -260,7 +298,7 @@ impl Dialog {
             FromBroker::Request { client, task, body } => {
                 let capacity = usize::from(self.registration.capacity);
                 if self.running.len() < capacity {
-                    self.begin(client, task, body, now);
+                    self.run(client, task, body, now);
                 } else if self.unanswered() >= self.unanswered_max() {
                     self.lose(CloseReason::Unexpected, now);
                 } else if self.draining {
@@ -285,8 +323,8 @@ impl Dialog {
     }
 
     /// A request has its place.
-    fn begin(&mut self, client: ClientAddress, task: Task, body: Body, now: Instant) {
-        if self.running.insert(client.clone()) {
+    fn run(&mut self, client: ClientAddress, task: Task, body: Body, now: Instant) {
+        if self.running.insert(&client) {
             self.actions.push_back(Action::Run { client, task, body });
         } else {
             self.lose(CloseReason::Unexpected, now);
@@ -294,20 +332,25 @@ impl Dialog {
     }
 
     /// A request has its answer, and the next one its place.
-    fn end(&mut self, answer: ToBroker<Body>, now: Instant) {
-        self.send(answer, now);
+    fn go_on(&mut self, now: Instant) {
         if let Some((client, task, body)) = self.ahead.pop_front() {
-            self.begin(client, task, body, now);
+            self.run(client, task, body, now);
         }
         self.leave_if_done(now);
     }
 
-    /// Any command counts as a heartbeat, so each puts off the next one.
     fn send(&mut self, command: ToBroker<Body>, now: Instant) {
-        if let State::Registered { told, .. } = &mut self.state {
-            *told = now;
+        if self.say(now) {
             self.actions.push_back(Action::Send(command));
         }
+    }
+
+    /// Any command counts as a heartbeat, so each puts off the next one. Whether there is
+    /// anybody to be told it.
+    fn say(&mut self, now: Instant) -> bool {
+        let State::Registered { told, .. } = &mut self.state else { return false };
+        *told = now;
+        true
     }
 
     fn lose(&mut self, reason: CloseReason, now: Instant) {

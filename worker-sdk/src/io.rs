@@ -138,7 +138,7 @@ impl Io {
                         lane,
                         parts,
                         answered: VecDeque::new(),
-                        empty: Vec::new(),
+                        spare: None,
                         too_large: VecDeque::new(),
                         timer: Some(start),
                     });

@@ -162,9 +162,21 @@ impl Task {
         Self::by(Way::Lane, client, lane)
     }
 
-    /// One for an inline handler. `empty` is where its answer is kept.
-    pub(crate) fn inline(client: ClientAddress, lane: Arc<Lane>, empty: Vec<Part>) -> Arc<Self> {
-        Self::by(Way::Kept(Mutex::new(Some(empty))), client, lane)
+    /// One for an inline handler. `spare`: one whose memory it may take.
+    pub(crate) fn inline(
+        client: ClientAddress,
+        lane: &Arc<Lane>,
+        spare: Option<Arc<Self>>,
+    ) -> Arc<Self> {
+        if let Some(mut task) = spare
+            && let Some(own) = Arc::get_mut(&mut task)
+        {
+            // Only tasks of other threads are ever abandoned or cancelled.
+            own.client = client;
+            *own.finished.get_mut() = false;
+            return task;
+        }
+        Self::by(Way::Kept(Mutex::new(Some(Vec::new()))), client, lane.clone())
     }
 
     fn by(way: Way, client: ClientAddress, lane: Arc<Lane>) -> Arc<Self> {
@@ -296,16 +308,29 @@ impl Task {
         }
     }
 
-    /// The answer of an inline handler that has returned. What other threads still
-    /// send is late.
-    pub(crate) fn take_kept(&self) -> Vec<Part> {
-        let Way::Kept(parts) = &self.way else { return Vec::new() };
-        let parts = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut parts = parts.unwrap_or_default();
-        if !parts.iter().any(Part::is_last) {
-            // Another thread has taken the right to answer, and not yet used it.
-            parts.push(self.failure(HandlerError::from("the handler returned before it answered")));
+    /// Gives the answer of an inline handler that has returned. What other threads still
+    /// send is late. Whether there are none of those, so that the memory is free.
+    pub(crate) fn take_kept(
+        task: &mut Arc<Self>,
+        mut each: impl FnMut(&ClientAddress, Part),
+    ) -> bool {
+        if let Some(Task { client, way: Way::Kept(parts), finished, .. }) = Arc::get_mut(task)
+            && *finished.get_mut()
+            && let Some(parts) = parts.get_mut().unwrap_or_else(PoisonError::into_inner)
+        {
+            parts.drain(..).for_each(|part| each(client, part));
+            return true;
         }
-        parts
+        let Way::Kept(parts) = &task.way else { return false };
+        let parts = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let parts = parts.unwrap_or_default();
+        let is_answered = parts.iter().any(Part::is_last);
+        parts.into_iter().for_each(|part| each(&task.client, part));
+        if !is_answered {
+            // Another thread has taken the right to answer, and not yet used it.
+            let error = HandlerError::from("the handler returned before it answered");
+            each(&task.client, task.failure(error));
+        }
+        false
     }
 }

@@ -193,7 +193,7 @@ impl Wire {
             // Neither dialog nor responder asks for it.
             log::error!("not sent: {error}");
         }
-        self.send_sealed()
+        if self.is_clear() && !self.closing { Ok(0) } else { self.send_sealed() }
     }
 
     /// Puts a command into the batch, or into the next one when they would be too

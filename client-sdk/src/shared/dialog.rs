@@ -11,21 +11,22 @@ use majordomo_protocol::{Body, Frames, HandshakeFailure, Reason, RequestId, code
 use super::broker::{Beat, Broker, Link};
 use super::call::{Call, Failure, State, request_id};
 use super::event::{Action, Counts, Event, Request};
+use super::outlet::Outlet;
 use super::settings::Settings;
 use super::timers::{Timer, Timers};
 use crate::call_error::CallError;
 
 /// The conversation of one client with its brokers. `T` is what its owner knows a
-/// call by.
+/// call by, and `O` takes what is to be done.
 #[derive(Debug)]
-pub struct Dialog<T> {
+pub struct Dialog<T, O = VecDeque<Action<T>>> {
     settings: Settings,
     brokers: Vec<Broker>,
     /// The broker that new calls go to.
     current: usize,
     calls: HashMap<u64, Call<T>>,
     timers: Timers,
-    actions: VecDeque<Action<T>>,
+    outlet: O,
     random: fastrand::Rng,
     /// The first half of every request id.
     prefix: [u8; 8],
@@ -41,6 +42,22 @@ impl<T: Clone> Dialog<T> {
     ///
     /// [`CallError::Setting`] and [`CallError::Endpoint`] for settings that cannot be.
     pub fn new(settings: Settings, seed: u64) -> Result<Self, CallError> {
+        Self::with_outlet(settings, seed, VecDeque::new())
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action<T>> {
+        self.outlet.pop_front()
+    }
+}
+
+impl<T: Clone, O: Outlet<T>> Dialog<T, O> {
+    /// As [`Dialog::new`], with somewhere else to say what is to be done.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dialog::new`].
+    pub fn with_outlet(settings: Settings, seed: u64, outlet: O) -> Result<Self, CallError> {
         let settings = settings.checked()?;
         Ok(Dialog {
             brokers: settings.endpoints.iter().map(|_| Broker::default()).collect(),
@@ -48,7 +65,7 @@ impl<T: Clone> Dialog<T> {
             current: 0,
             calls: HashMap::new(),
             timers: Timers::default(),
-            actions: VecDeque::new(),
+            outlet,
             random: fastrand::Rng::with_seed(seed),
             prefix: seed.to_be_bytes(),
             counts: Counts::default(),
@@ -83,9 +100,14 @@ impl<T: Clone> Dialog<T> {
         self.timers.first()
     }
 
-    /// The next thing to do.
-    pub fn poll_action(&mut self) -> Option<Action<T>> {
-        self.actions.pop_front()
+    /// Where it says what is to be done.
+    pub fn outlet(&self) -> &O {
+        &self.outlet
+    }
+
+    /// As [`Dialog::outlet`], to take that out.
+    pub fn outlet_mut(&mut self) -> &mut O {
+        &mut self.outlet
     }
 
     /// Begins a call. `key` numbers it, and may not be used a second time.
@@ -97,8 +119,7 @@ impl<T: Clone> Dialog<T> {
                 self.begin_try(key, self.current, now);
             }
             _ => {
-                let result = Err(CallError::Closed { may_have_run: false });
-                self.actions.push_back(Action::Done { token, result });
+                self.outlet.done(token, Err(CallError::Closed { may_have_run: false }));
             }
         }
     }
@@ -256,7 +277,7 @@ impl<T: Clone> Dialog<T> {
         }
         call.parts += 1;
         let (token, due) = (call.token.clone(), now + call.request.timeout);
-        self.actions.push_back(Action::Part { token, key, body });
+        self.outlet.act(Action::Part { token, key, body });
         if let Some(call) = self.calls.get_mut(&key) {
             call.set_timer(&mut self.timers, key, due);
         }
@@ -343,15 +364,14 @@ impl<T: Clone> Dialog<T> {
             }
             Link::Connecting { until, .. } => {
                 state.link = Link::Connecting { until, attempting: true };
-                self.actions.push_back(Action::Connect { broker });
+                self.outlet.act(Action::Connect { broker });
                 self.set_broker_timer(broker, Some(until));
             }
             Link::Up { .. } => match state.beat(heartbeat, liveness, now) {
                 Beat::Rest => {}
                 Beat::Look(at) => self.set_broker_timer(broker, Some(at)),
                 Beat::Ask => {
-                    let command = ToBroker::Heartbeat;
-                    self.actions.push_back(Action::Send { broker, command });
+                    self.outlet.send(broker, ToBroker::Heartbeat);
                     self.set_broker_timer(broker, Some(now + heartbeat));
                 }
                 Beat::Silent => self.leave(broker, "silent", Failure::Left, now),
@@ -378,7 +398,7 @@ impl<T: Clone> Dialog<T> {
             state.link = Link::Connecting { until, attempting: later.is_none() };
             state.down = false;
             if later.is_none() {
-                self.actions.push_back(Action::Connect { broker });
+                self.outlet.act(Action::Connect { broker });
             }
             self.set_broker_timer(broker, Some(later.unwrap_or(until)));
         }
@@ -388,8 +408,7 @@ impl<T: Clone> Dialog<T> {
     fn send(&mut self, key: u64, now: Instant) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let broker = call.broker;
-        let command = call.command(self.prefix, key, now);
-        self.actions.push_back(Action::Send { broker, command });
+        self.outlet.send(broker, call.command(self.prefix, key, now));
         call.left.retain(|left| *left != broker);
         let state = &mut self.brokers[broker];
         state.say(now);
@@ -432,7 +451,7 @@ impl<T: Clone> Dialog<T> {
         let mut sent: Vec<u64> = sent.map(|(key, _)| *key).collect();
         sent.sort_unstable();
         self.set_broker_timer(broker, None);
-        self.actions.push_back(Action::Disconnect { broker, reason });
+        self.outlet.act(Action::Disconnect { broker, reason });
         for key in sent {
             if let Some(call) = self.calls.get_mut(&key) {
                 call.left.push(broker);
@@ -525,12 +544,12 @@ impl<T: Clone> Dialog<T> {
         }
         for broker in call.left.into_iter().chain(at) {
             if self.brokers[broker].is_up() {
-                let command = ToBroker::Cancel { id: request_id(self.prefix, key) };
-                self.actions.push_back(Action::Send { broker, command });
+                let id = request_id(self.prefix, key);
+                self.outlet.send(broker, ToBroker::Cancel { id });
             }
         }
         self.counts.unsent += u64::from(call.request.no_reply && result.is_err());
-        self.actions.push_back(Action::Done { token: call.token, result });
+        self.outlet.done(call.token, result);
     }
 
     fn set_broker_timer(&mut self, broker: usize, due: Option<Instant>) {

@@ -12,6 +12,7 @@ use majordomo_protocol::Credentials;
 
 use super::Dialog;
 use super::io::{Go, Loop, Submit};
+use super::wanted::Wanted;
 use crate::client::Handed;
 use crate::connection;
 use crate::context::Context;
@@ -31,7 +32,7 @@ impl Driver {
     pub(crate) fn new(
         context: Context,
         credentials: Credentials,
-        dialog: Dialog<Pending>,
+        dialog: Dialog<Pending, Wanted>,
         submits: Receiver<Submit>,
         handed: Arc<Handed>,
     ) -> io::Result<Self> {
@@ -135,7 +136,9 @@ mod tests {
 
     #[test]
     fn a_ring_is_heard_once() {
-        let dialog = Dialog::new(Settings::default(), 7).expect("settings");
+        let settings = Settings::default().checked().expect("settings");
+        let wanted = Wanted::new(&settings);
+        let dialog = Dialog::with_outlet(settings, 7, wanted).expect("settings");
         let (_submits, taken) = crossbeam_channel::bounded(1);
         let handed = Arc::new(Handed::default());
         let (context, credentials) = (Context::new(None, &[]), Credentials::default());

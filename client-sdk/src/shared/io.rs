@@ -18,6 +18,7 @@ use majordomo_io::wake::Ear;
 use majordomo_protocol::Credentials;
 
 use super::outbox::Outbox;
+use super::wanted::Wanted;
 use super::{Action, Counts, Dialog, Event, Request};
 use crate::call_error::CallError;
 use crate::client::Handed;
@@ -49,11 +50,13 @@ pub(crate) struct Submit {
 pub(super) struct Loop {
     context: Context,
     credentials: Credentials,
-    dialog: Dialog<Pending>,
+    dialog: Dialog<Pending, Wanted>,
     submits: Receiver<Submit>,
     handed: Arc<Handed>,
     ear: Arc<Ear>,
     links: Vec<Link>,
+    /// Nothing between turns: memory for what has ended in one.
+    ended: Vec<Pending>,
     /// Until when what is still to be sent has time, once the client is closed.
     pub(super) closing: Option<Instant>,
     /// Whether a caller has driven since the I/O thread last looked.
@@ -62,7 +65,7 @@ pub(super) struct Loop {
     pub(super) watched: bool,
 }
 
-/// The socket of one broker, if one is open, and what waits for it.
+/// The socket of one broker, if one is open.
 #[derive(Default)]
 struct Link {
     connection: Option<Connection>,
@@ -70,7 +73,6 @@ struct Link {
     told: bool,
     /// Whether the broker was heard since something was last said to it, which has left then.
     answered: bool,
-    outbox: Outbox,
 }
 
 /// Whether there is more to do.
@@ -84,7 +86,7 @@ impl Loop {
     pub(super) fn new(
         context: Context,
         credentials: Credentials,
-        dialog: Dialog<Pending>,
+        dialog: Dialog<Pending, Wanted>,
         submits: Receiver<Submit>,
         handed: Arc<Handed>,
         ear: Arc<Ear>,
@@ -98,6 +100,7 @@ impl Loop {
             handed,
             ear,
             links,
+            ended: Vec::new(),
             closing: None,
             by_caller: false,
             watched: false,
@@ -133,9 +136,8 @@ impl Loop {
         for broker in 0..self.links.len() {
             self.read(broker, now)?;
         }
-        let mut ended = Vec::new();
         if self.has_room() {
-            self.take_submits(&mut ended, now)?;
+            self.take_submits(now);
         }
         for key in std::mem::take(&mut *self.handed.cancelled()) {
             self.dialog.cancel(key);
@@ -145,12 +147,15 @@ impl Loop {
         if self.closing.is_some_and(|until| self.submits.is_empty() || now >= until) {
             self.dialog.close();
         }
-        self.do_actions(&mut ended)?;
-        // Whoever is woken finds what has come for its other calls as well.
-        drop(ended);
+        self.do_actions()?;
+        let mut ended = self.end_calls();
+        // Whoever is woken finds what has come for its other calls as well, and room.
+        Pending::drop_all(&mut ended);
+        self.ended = ended;
         *self.handed.counts() = self.dialog.counts();
-        for link in &mut self.links {
-            link.flush()?;
+        let outboxes = &mut self.dialog.outlet_mut().outboxes;
+        for (link, outbox) in self.links.iter_mut().zip(outboxes) {
+            link.flush(outbox)?;
         }
         if self.closing.is_some_and(|until| self.is_idle() || now >= until) {
             let mut open = self.links.iter().filter_map(|link| link.connection.as_ref());
@@ -171,11 +176,7 @@ impl Loop {
         if unsent > 0 {
             log::warn!(unsent; "the client is closed before all requests without reply were sent");
         }
-        while let Some(action) = self.dialog.poll_action() {
-            if let Action::Done { token, result } = action {
-                token.end(result, self.dialog.settings().reply_bytes_max);
-            }
-        }
+        self.end_calls();
     }
 
     fn is_idle(&self) -> bool {
@@ -241,28 +242,27 @@ impl Loop {
     /// While the broker of new calls takes nothing more, neither does the client: what wants
     /// no reply would pile up here. Where another is stuck, only calls that have a place do.
     fn has_room(&self) -> bool {
-        self.links.get(self.dialog.current()).is_none_or(|link| link.outbox.is_empty())
+        let outboxes = &self.dialog.outlet().outboxes;
+        outboxes.get(self.dialog.current()).is_none_or(|outbox| !outbox.is_stuck())
     }
 
     /// Whether something waits for room.
     fn is_stuck(&self) -> bool {
-        self.links.iter().any(|link| !link.outbox.is_empty())
+        self.dialog.outlet().outboxes.iter().any(|outbox| !outbox.is_empty())
     }
 
-    /// Takes what callers handed over, one by one: the memory of each command serves the next.
-    fn take_submits(&mut self, ended: &mut Vec<Pending>, now: Instant) -> Result<(), Failed> {
+    /// Takes what callers handed over.
+    fn take_submits(&mut self, now: Instant) {
         for _ in 0..TURN_MAX {
             let Ok(Submit { key, request, pending }) = self.submits.try_recv() else { break };
             if pending.slot.is_withdrawn() {
                 let service = request.service;
                 let cancelled = CallError::Cancelled { service, may_have_run: false };
-                pending.end(Err(cancelled), 0);
+                pending.end(Err(Box::new(cancelled)), 0);
             } else {
                 self.dialog.submit(key, request, pending, now);
-                self.do_actions(ended)?;
             }
         }
-        Ok(())
     }
 
     /// Reads what a broker sent, and what became of its connection.
@@ -300,7 +300,7 @@ impl Loop {
         };
         if !matches!(event, Event::Connected) {
             // It says so for ever; the dialog decides what is next.
-            self.links[broker] = Link::default();
+            self.put(broker, Link::default());
         } else {
             *told = true;
         }
@@ -308,40 +308,51 @@ impl Loop {
         Ok(())
     }
 
-    /// Does what the dialog asks for. What waits for a call is woken when it is dropped.
-    fn do_actions(&mut self, ended: &mut Vec<Pending>) -> Result<(), Failed> {
-        let mut published = false;
-        while let Some(action) = self.dialog.poll_action() {
+    /// Does what the dialog asks for, but to send and to end calls.
+    fn do_actions(&mut self) -> Result<(), Failed> {
+        while let Some(action) = self.dialog.outlet_mut().others.pop_front() {
             match action {
                 Action::Connect { broker } => self.connect(broker)?,
                 Action::Disconnect { broker, reason } => {
                     let endpoint = self.dialog.settings().endpoints[broker].as_str();
                     log::warn!(broker = endpoint; "broker left: {reason}");
-                    self.links[broker] = Link::default();
-                }
-                Action::Send { broker, command } => {
-                    let bytes_max = self.dialog.settings().batch_bytes_max;
-                    self.links[broker].outbox.push(command, bytes_max);
+                    self.put(broker, Link::default());
                 }
                 Action::Part { token, key, body } => {
                     if !token.slot.part(body, self.dialog.settings().reply_bytes_max) {
                         self.dialog.overflow(key);
                     }
                 }
-                Action::Done { token, result } => {
-                    if !std::mem::replace(&mut published, true) {
-                        self.publish_early();
-                    }
-                    if let (true, Err(error)) = (token.slot.no_reply, &result) {
-                        let service = token.slot.service.as_str();
-                        log::warn!(service; "a request without reply was not sent: {error}");
-                    }
-                    token.end(result, self.dialog.settings().reply_bytes_max);
-                    ended.push(token);
-                }
+                Action::Send { .. } | Action::Done { .. } => {}
             }
         }
         Ok(())
+    }
+
+    /// Ends the calls that have ended. What waits for one is woken when it is dropped.
+    fn end_calls(&mut self) -> Vec<Pending> {
+        let mut ended = std::mem::take(&mut self.ended);
+        if self.dialog.outlet().ended.is_empty() {
+            return ended;
+        }
+        self.publish_early();
+        let limit = self.dialog.settings().reply_bytes_max;
+        for (pending, outcome) in self.dialog.outlet_mut().ended.drain(..) {
+            if let (true, Err(error)) = (pending.slot.no_reply, &outcome) {
+                let service = pending.slot.service.as_str();
+                log::warn!(service; "a request without reply was not sent: {error}");
+            }
+            pending.end(outcome, limit);
+            ended.push(pending);
+        }
+        ended
+    }
+
+    /// Puts this in the place of what was there for a broker; what it has not sent is
+    /// forgotten.
+    fn put(&mut self, broker: usize, link: Link) {
+        self.links[broker] = link;
+        self.dialog.outlet_mut().outboxes[broker] = Outbox::default();
     }
 
     fn connect(&mut self, broker: usize) -> Result<(), Failed> {
@@ -361,7 +372,7 @@ impl Loop {
                 None
             }
         };
-        self.links[broker] = Link { connection, ..Link::default() };
+        self.put(broker, Link { connection, ..Link::default() });
         Ok(())
     }
 
@@ -374,8 +385,9 @@ impl Loop {
     }
 
     fn wait(&mut self, left: Duration) -> Result<(), Failed> {
-        for Link { connection, outbox, .. } in &mut self.links {
-            let Some(connection) = connection else { continue };
+        let outboxes = &self.dialog.outlet().outboxes;
+        for (link, outbox) in self.links.iter_mut().zip(outboxes) {
+            let Some(connection) = &mut link.connection else { continue };
             if (!outbox.is_empty() && connection.has_room()) || !connection.is_quiet() {
                 return self.run(Duration::ZERO);
             }
@@ -398,17 +410,18 @@ impl Loop {
 
 impl Link {
     /// Sends what is ready, as far as there is room.
-    fn flush(&mut self) -> Result<(), Failed> {
+    fn flush(&mut self, outbox: &mut Outbox) -> Result<(), Failed> {
         let Some(connection) = &mut self.connection else {
             // The dialog has been told, or will be: what is here goes another way.
-            self.outbox = Outbox::default();
+            *outbox = Outbox::default();
             return Ok(());
         };
-        while let Some(frames) = self.outbox.first() {
+        while let Some(frames) = outbox.first() {
             if !connection.send(frames)? {
+                outbox.refused();
                 break;
             }
-            self.outbox.sent();
+            outbox.sent();
             self.answered = false;
         }
         Ok(())

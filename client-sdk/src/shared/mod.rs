@@ -3,7 +3,8 @@
 //!
 //! A [`Dialog`] opens no socket, reads no clock and logs nothing. Whoever owns the
 //! sockets tells it what happened ([`Dialog::handle`]) or that time has passed
-//! ([`Dialog::handle_timeout`]), does what it asks for ([`Dialog::poll_action`]), and
+//! ([`Dialog::handle_timeout`]), does what it asks for ([`Dialog::poll_action`], or an
+//! [`Outlet`]), and
 //! waits until it is due ([`Dialog::poll_timeout`]). Two equal histories give equal
 //! actions: even the randomness of ids and pauses comes from a seed. Work per event
 //! is O(log n) in the calls under way, except when a broker is left, which moves its
@@ -47,9 +48,12 @@ pub(crate) mod driver;
 mod event;
 pub(crate) mod io;
 mod outbox;
+mod outlet;
 mod settings;
 mod timers;
+pub(crate) mod wanted;
 
 pub use dialog::Dialog;
 pub use event::{Action, Counts, Event, Request};
+pub use outlet::Outlet;
 pub use settings::Settings;

@@ -28,6 +28,8 @@ pub(super) struct Outbox {
     /// Complete messages.
     messages: VecDeque<Vec<Vec<u8>>>,
     batch: Option<Batch<Vec<u8>>>,
+    /// There was no room for the first message.
+    stuck: bool,
 }
 
 impl Outbox {
@@ -60,6 +62,17 @@ impl Outbox {
 
     pub(super) fn sent(&mut self) {
         self.messages.pop_front();
+        self.stuck = false;
+    }
+
+    /// There is no room for the next message.
+    pub(super) fn refused(&mut self) {
+        self.stuck = true;
+    }
+
+    /// Whether the next message waits for room.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck
     }
 
     pub(super) fn is_empty(&self) -> bool {

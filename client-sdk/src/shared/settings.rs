@@ -92,20 +92,17 @@ impl Settings {
     /// A request as the client's settings and the call's options have it.
     pub(crate) fn request(
         &self,
-        service: &str,
+        service: ServiceName,
         body: Body,
         options: &Options,
     ) -> Result<Request, CallError> {
-        let service = ServiceName::new(service)?;
         options.check()?;
-        for (unit, found, setting, limit) in [
-            ("bytes", body.size(), "body_bytes_max", self.body_bytes_max),
-            ("frames", body.frames().len(), "body_frames_max", self.body_frames_max),
-        ] {
-            if found > limit {
-                return Err(CallError::BodyOverLimit { unit, found, limit, setting });
-            }
-        }
+        let check = |unit, found, setting, limit| match found > limit {
+            true => Err(CallError::BodyOverLimit { unit, found, limit, setting }),
+            false => Ok(()),
+        };
+        check("bytes", body.size(), "body_bytes_max", self.body_bytes_max)?;
+        check("frames", body.frames().len(), "body_frames_max", self.body_frames_max)?;
         let brokers = u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX).min(1_000);
         let tries = options.tries.or(self.tries).unwrap_or(brokers.max(3));
         let timeout = options.timeout.unwrap_or(self.timeout);

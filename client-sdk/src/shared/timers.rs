@@ -18,6 +18,9 @@ pub(super) enum Timer {
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     moments: BTreeMap<Instant, Moment>,
+    /// The moment that a timer was last set for, which mostly is the one of the next. It
+    /// stands here alone, and somebody waits for it.
+    latest: Option<(Instant, Moment)>,
 }
 
 #[derive(Debug, Default)]
@@ -33,35 +36,58 @@ impl Timers {
     pub(super) fn set(&mut self, timer: Timer, kept: &mut Option<Instant>, due: Option<Instant>) {
         let before = std::mem::replace(kept, due);
         if let Some(due) = due {
-            let moment = self.moments.entry(due).or_default();
+            let moment = self.moment(due);
             moment.waiting += 1;
             moment.timers.push_back(timer);
         }
-        if let Some(before) = before
-            && let Some(moment) = self.moments.get_mut(&before)
-        {
-            moment.waiting -= 1;
-            if moment.waiting == 0 {
-                self.moments.remove(&before);
+        let Some(before) = before else { return };
+        match &mut self.latest {
+            Some((latest, moment)) if *latest == before => {
+                moment.waiting -= 1;
+                if moment.waiting == 0 {
+                    self.latest = None;
+                }
+            }
+            _ => {
+                if let Some(moment) = self.moments.get_mut(&before) {
+                    moment.waiting -= 1;
+                    if moment.waiting == 0 {
+                        self.moments.remove(&before);
+                    }
+                }
             }
         }
     }
 
+    /// The latest moment from now on.
+    fn moment(&mut self, due: Instant) -> &mut Moment {
+        if self.latest.as_ref().is_none_or(|(latest, _)| *latest != due) {
+            self.moments.extend(self.latest.take());
+        }
+        let moments = &mut self.moments;
+        let latest = || (due, moments.remove(&due).unwrap_or_default());
+        &mut self.latest.get_or_insert_with(latest).1
+    }
+
     /// The first moment that somebody waits for.
     pub(super) fn first(&self) -> Option<Instant> {
-        self.moments.first_key_value().map(|(due, _)| *due)
+        let latest = self.latest.as_ref().map(|(due, _)| *due);
+        let first = self.moments.first_key_value().map(|(due, _)| *due);
+        first.into_iter().chain(latest).min()
     }
 
     /// The next timer that is due by `now`, unless its owner keeps another moment by now.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, Timer)> {
-        let mut first = self.moments.first_entry().filter(|moment| *moment.key() <= now)?;
-        let timer = first.get_mut().timers.pop_front()?;
-        Some((*first.key(), timer))
+        let due = self.first().filter(|due| *due <= now)?;
+        self.moments.extend(self.latest.take());
+        let timer = self.moments.get_mut(&due)?.timers.pop_front()?;
+        Some((due, timer))
     }
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.moments.values().map(|moment| moment.waiting).sum()
+        let latest = self.latest.iter().map(|(_, moment)| moment);
+        self.moments.values().chain(latest).map(|moment| moment.waiting).sum()
     }
 }
 
@@ -92,6 +118,6 @@ mod tests {
         let left = std::iter::from_fn(|| timers.pop(start + second));
         assert!(left.eq([1, 2, 2].map(|key| (start + second, Timer::Call(key)))));
         timers.set(Timer::Call(2), other, None);
-        assert!(timers.moments.is_empty() && kept == [None; 3]);
+        assert!(timers.first().is_none() && kept == [None; 3]);
     }
 }

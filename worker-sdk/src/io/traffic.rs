@@ -16,7 +16,7 @@ use crate::frame::Frame;
 use crate::handler::HandlerError;
 use crate::pool::{self, Job};
 use crate::request::{Request, Responder};
-use crate::task::{OpenRequest, Task};
+use crate::task::{OpenRequest, Part, Task};
 
 /// Messages read from one socket before the others have their turn.
 const READS_MAX: usize = 64;
@@ -66,27 +66,20 @@ impl Io {
         let broker = &mut self.brokers[connection.broker];
         let endpoint = broker.endpoint.as_str();
         let event = match command {
-            Ok(command) => {
-                let (command, too_large) = keep(command, self.settings.request_bytes_max);
-                match &command {
-                    FromBroker::Request { .. } => {
-                        self.outbox.counters.request();
-                        connection.too_large.push_back(too_large);
-                    }
-                    FromBroker::Disconnect { reason } if *reason != Reason::default() => {
-                        let level = trouble_level(broker.troubled, CloseReason::Disconnected);
-                        let Reason { code, text } = reason;
-                        log::log!(level, broker = endpoint, code; "broker sends DISCONNECT: {text}");
-                    }
-                    FromBroker::Disconnect { .. } => {}
-                    _ if broker.troubled => {
-                        broker.troubled = false;
-                        log::info!(broker = endpoint; "broker heard again");
-                    }
-                    _ => {}
-                }
-                Event::Message(command)
+            Ok(FromBroker::Request { client, task, body }) => {
+                return self.request(index, client, task, body, time);
             }
+            Ok(FromBroker::Disconnect { reason }) => {
+                if reason != Reason::default() {
+                    let level = trouble_level(broker.troubled, CloseReason::Disconnected);
+                    let Reason { code, text } = &reason;
+                    log::log!(level, broker = endpoint, code; "broker sends DISCONNECT: {text}");
+                }
+                Event::Message(FromBroker::Disconnect { reason })
+            }
+            Ok(FromBroker::Welcome(agreement)) => Event::Message(FromBroker::Welcome(agreement)),
+            Ok(FromBroker::Cancel { client }) => Event::Message(FromBroker::Cancel { client }),
+            Ok(FromBroker::Heartbeat) => Event::Message(FromBroker::Heartbeat),
             Err(error) => {
                 self.outbox.counters.message_invalid();
                 let level = trouble_level(broker.troubled, CloseReason::Invalid);
@@ -94,7 +87,35 @@ impl Io {
                 Event::Invalid
             }
         };
+        let is_of_no_use =
+            matches!(event, Event::Invalid | Event::Message(FromBroker::Disconnect { .. }));
+        if broker.troubled && !is_of_no_use {
+            broker.troubled = false;
+            log::info!(broker = endpoint; "broker heard again");
+        }
         connection.dialog.handle(event, time);
+        self.carry_out(index, time);
+    }
+
+    /// Takes note of a REQUEST. Most are run at once.
+    fn request(
+        &mut self,
+        index: usize,
+        client: ClientAddress,
+        task: majordomo_protocol::Task,
+        body: Body<Frame>,
+        time: Instant,
+    ) {
+        self.outbox.counters.request();
+        let (body, too_large) = keep(body, self.settings.request_bytes_max);
+        let connection = &mut self.connections[index];
+        if connection.dialog.begin(&client, time) {
+            self.give_out(index, client, task, body, too_large, time);
+        } else {
+            connection.too_large.push_back(too_large);
+            let message = FromBroker::Request { client, task, body };
+            connection.dialog.handle(Event::Message(message), time);
+        }
         self.carry_out(index, time);
     }
 
@@ -145,8 +166,20 @@ impl Io {
             if !connection.wire.is_clear() {
                 return;
             }
-            let Some(event) = connection.answered.pop_front() else { return };
-            connection.dialog.handle(event, time);
+            let Some((client, part)) = connection.answered.pop_front() else { return };
+            match part {
+                Part::Final(body) => {
+                    if connection.dialog.finish(&client, time) {
+                        self.send(index, ToBroker::Final { client, body }, time);
+                    }
+                }
+                Part::Error(reason, details) => {
+                    if connection.dialog.finish(&client, time) {
+                        self.send(index, ToBroker::Error { client, reason, details }, time);
+                    }
+                }
+                part => connection.dialog.handle(part.into_event(client), time),
+            }
             self.carry_out(index, time);
         }
     }
@@ -163,7 +196,8 @@ impl Io {
                 Action::Open => self.open(index, time),
                 Action::Send(command) => self.send(index, command, time),
                 Action::Run { client, task, body } => {
-                    self.give_out(index, client, task, body, time);
+                    let too_large = self.connections[index].too_large.pop_front().flatten();
+                    self.give_out(index, client, task, body, too_large, time);
                 }
                 Action::Cancel { client } => {
                     if let Some(task) = self.connections[index].running.get(&client) {
@@ -233,31 +267,35 @@ impl Io {
         }
     }
 
-    /// Gives a request to its service's handlers.
+    /// Gives a request to its service's handlers. `too_large`: how large its body was, if it
+    /// was left behind.
     fn give_out(
         &mut self,
         index: usize,
         client: ClientAddress,
         terms: majordomo_protocol::Task,
         body: Body,
+        too_large: Option<usize>,
         time: Instant,
     ) {
         let connection = &mut self.connections[index];
         let route = &self.routes[connection.service];
-        let lane = connection.lane.clone();
-        if let Some(bytes) = connection.too_large.pop_front().flatten() {
+        if let Some(bytes) = too_large {
             let bytes_max = self.settings.request_bytes_max;
             let error = HandlerError::from(format!(
                 "the request has {bytes} bytes; this worker takes at most {bytes_max}"
             ));
-            let failure = Task::new(client.clone(), lane).failure(error);
+            let failure = Task::new(client.clone(), connection.lane.clone()).failure(error);
             return connection.dialog.handle(failure.into_event(client), time);
         }
-        let task = match &route.target {
-            Target::Inline(_) => Task::inline(client, lane, std::mem::take(&mut connection.empty)),
-            Target::Queue(_) => Task::new(client, lane),
+        let mut task = match &route.target {
+            Target::Inline(_) => Task::inline(client, &connection.lane, connection.spare.take()),
+            Target::Queue(_) => Task::new(client, connection.lane.clone()),
         };
-        let time_left = [route.time_limit, terms.timeout].into_iter().flatten().min();
+        let time_left = match (route.time_limit, terms.timeout) {
+            (Some(limit), Some(timeout)) => Some(limit.min(timeout)),
+            (limit, timeout) => limit.or(timeout),
+        };
         let request = Request {
             body,
             deadline: time_left.and_then(|left| time.checked_add(left)),
@@ -269,10 +307,11 @@ impl Io {
         match &route.target {
             Target::Inline(handler) => {
                 pool::serve(&**handler, &task, request, responder);
-                let mut parts = task.take_kept();
-                let events = parts.drain(..).map(|part| part.into_event(task.client.clone()));
-                connection.answered.extend(events);
-                connection.empty = parts;
+                let answered = &mut connection.answered;
+                let is_free = Task::take_kept(&mut task, |client, part| {
+                    answered.push_back((client.clone(), part));
+                });
+                connection.spare = is_free.then_some(task);
             }
             Target::Queue(jobs) => {
                 connection.running.insert(task.client.clone(), task.clone());
