@@ -12,6 +12,7 @@ use majordomo_protocol::{
     Batch, Body, ClientAddress, Inexpressible, PeerId, Task, Version, client, worker,
 };
 
+use crate::engine::shrink::Shrink;
 use crate::engine::{Action, Caller, Note, Outlet};
 use crate::frame::Frame;
 
@@ -28,7 +29,7 @@ const BATCH_BYTES_MAX: usize = 256 << 10;
 /// A message is not added to beyond so many frames.
 const BATCH_FRAMES_MAX: usize = 256;
 /// A message is not added to beyond so many records: its peer is to work on them while
-/// the next are made.
+/// the next ones are read.
 const BATCH_RECORDS_MAX: usize = 128;
 /// With so many records they are sent before more is read.
 const RECORDS_MAX: usize = 10_000;
@@ -188,7 +189,8 @@ impl Outbox {
         }
     }
 
-    /// A record was added to the message at this place, which leaves if it is full.
+    /// A record was added to the message at this place, which leaves after this event if it
+    /// is full.
     #[inline]
     fn added(&mut self, at: usize) {
         self.records += 1;
@@ -266,7 +268,11 @@ impl Outbox {
 
     /// Takes out the first of the messages that are full.
     pub(crate) fn take_full(&mut self) -> Option<Parcel<Contents>> {
-        self.full.pop_front()
+        let first = self.full.pop_front();
+        if self.full.is_empty() {
+            self.full.shrink_when_sparse();
+        }
+        first
     }
 
     /// Takes out what is not for peers.

@@ -272,3 +272,74 @@ fn a_request_for_a_worker_that_left_before_it_was_sent_was_no_attempt() {
     let counters = broker.stop().expect("stopped");
     assert_eq!(counters.requests_dispatched, 3);
 }
+
+/// A worker that takes 20,000 requests gets them in many messages, and has room for few of
+/// these. The others did not run there, and stay in their order.
+#[test]
+fn what_did_not_fit_into_a_workers_queue_goes_to_the_next_in_its_order() {
+    const REQUESTS: usize = 20_000;
+    for send_queue_max in [1, 3] {
+        let context = zmq::Context::new();
+        let config = Config::builder()
+            .bind("inproc://broker")
+            .set("send_queue_max", send_queue_max)
+            .set("shutdown_ms", 0);
+        let broker = Broker::start_in(&context, &config.build().expect("valid")).expect("started");
+        let client = connect(&context);
+        for first in (0..REQUESTS).step_by(100) {
+            ask(
+                &client,
+                (first..first + 100).map(|number| {
+                    let mut id = [0; 16];
+                    id[..8].copy_from_slice(&number.to_be_bytes());
+                    let (id, service) = (Some(RequestId::new(id)), service("work"));
+                    let terms = Terms::default();
+                    client::ToBroker::Request { id, service, terms, body: body(number) }
+                }),
+            );
+        }
+        let all_is_read = || {
+            ask(&client, [request(id(255), "mmi.service")]);
+            client.recv_multipart(0).expect("an answer");
+        };
+        all_is_read();
+        let offer = Offer { capacity: 65_535, ..Offer::default() };
+        let ready = || worker::ToBroker::Ready { service: service("work"), offer: offer.clone() };
+        let reluctant = connect(&context);
+        reluctant.set_rcvtimeo(0).expect("an option");
+        let reluctant = Worker { socket: reluctant, inbox: VecDeque::new() };
+        reluctant.say([ready()]);
+        all_is_read();
+        let requests = |frames: Vec<Vec<u8>>| {
+            let commands = worker::Commands::new(Frames::new(frames)).expect("a batch");
+            commands.filter_map(|command| match command.expect("a command") {
+                worker::FromBroker::Request { body, task, .. } => {
+                    Some((number(body), task.attempt))
+                }
+                _ => None,
+            })
+        };
+        let mut had = Vec::new();
+        while let Ok(frames) = reluctant.socket.recv_multipart(0) {
+            had.extend(requests(frames).map(|(number, _)| number));
+        }
+        assert!(had.iter().copied().eq(0..had.len()) && had.len() < REQUESTS, "{had:?}");
+
+        let socket = context.socket(zmq::DEALER).expect("a socket");
+        socket.set_rcvhwm(0).expect("an option");
+        socket.set_linger(0).expect("an option");
+        socket.set_rcvtimeo(LIMIT_MS).expect("an option");
+        socket.connect("inproc://broker").expect("a broker");
+        let next = Worker { socket, inbox: VecDeque::new() };
+        next.say([ready()]);
+        let mut got = Vec::new();
+        while got.len() < REQUESTS {
+            got.extend(requests(next.socket.recv_multipart(0).expect("the others")));
+        }
+        // What was in its queue is given back when it is lost, and did run.
+        got.sort_by_key(|(_, attempt)| *attempt);
+        let unsent = (had.len()..REQUESTS).map(|number| (number, 1));
+        assert!(got.into_iter().eq(unsent.chain(had.into_iter().map(|number| (number, 2)))));
+        broker.stop().expect("stopped");
+    }
+}

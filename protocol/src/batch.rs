@@ -91,6 +91,7 @@ impl<F: Frame> Batch<F> {
         frames.append(&mut self.bodies);
         self.bytes.truncate(self.magic);
         self.bytes.shrink_to(ROOM_MAX);
+        self.bodies.shrink_to(ROOM_MAX / size_of::<F>());
         (self.body_bytes, self.records) = (0, 0);
         frames
     }

@@ -89,6 +89,7 @@ impl<B: Payload, O: Outlet<B>> Engine<B, O> {
             let entry = self.deadlines.get(worker.deadline);
             assert!(entry.is_some_and(|(_, due)| due == Due::Worker(key)));
             assert!(worker.tasks.len() <= worker.capacity, "more tasks than capacity");
+            worker.tasks.check(&self.requests);
             for task in worker.tasks.in_order(&self.requests) {
                 let request = &self.requests[task];
                 assert_eq!(request.state.worker(), Some(key));

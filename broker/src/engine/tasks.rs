@@ -4,7 +4,7 @@
 //! which gets that place. In which order they were handed out is seen from the numbers of
 //! the REQUESTs among all that the engine has said.
 
-use super::request::{Request, RequestKey};
+use super::request::{Request, RequestKey, UNSENT};
 use super::table::Table;
 
 /// Room for so many is kept when the last one leaves.
@@ -48,7 +48,14 @@ impl Tasks {
     /// All of them, in the order in which they were handed out.
     pub(super) fn in_order<B>(&self, requests: &Table<RequestKey, Request<B>>) -> Vec<RequestKey> {
         let mut keys = self.keys.clone();
-        keys.sort_unstable_by_key(|key| requests[*key].handed_out);
+        keys.sort_unstable_by_key(|key| requests[*key].handed_out & !UNSENT);
         keys
+    }
+
+    /// Asserts that each knows its place.
+    pub(super) fn check<B>(&self, requests: &Table<RequestKey, Request<B>>) {
+        for (place, key) in self.keys.iter().enumerate() {
+            assert_eq!(requests[*key].place as usize, place);
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use majordomo_protocol::{Body, ClientAddress, PeerId};
+use majordomo_protocol::{ClientAddress, PeerId};
 
 use super::Server;
 use crate::engine::Event;
@@ -50,11 +50,8 @@ impl Server {
             self.engine.outlet_mut().reuse(recipient, contents);
             return Ok(());
         }
-        if recipient == Recipient::Worker {
-            self.engine.outlet_mut().forget_worker(&peer);
-        }
         let Contents { answers, tasks, .. } = contents;
-        self.engine.handle(unreachable(peer, recipient, answers, tasks), now);
+        self.tell_unreachable(peer, recipient, (answers, tasks), now);
         Ok(())
     }
 
@@ -75,7 +72,7 @@ impl Server {
             let answers = 1 + unsent.len() as u64;
             let tasks = [task].into_iter().chain(unsent.map(|message| message.task));
             let tasks = tasks.flatten().collect();
-            self.engine.handle(unreachable(peer, recipient, answers, tasks), now);
+            self.tell_unreachable(peer, recipient, (answers, tasks), now);
             return Ok(());
         }
         drop(unsent);
@@ -91,17 +88,68 @@ impl Server {
         trace::sent(peer, &frames);
         self.router.send(peer, frames)
     }
+
+    /// So many answers, and what had these task ids, could not be sent to a peer. What else
+    /// is for a worker is not sent either: the engine gives its requests to others now.
+    fn tell_unreachable(
+        &mut self,
+        peer: PeerId,
+        recipient: Recipient,
+        (answers, tasks): (u64, Vec<ClientAddress>),
+        now: Instant,
+    ) {
+        let event = match recipient {
+            Recipient::Client => Event::ClientUnreachable { client: peer, answers, parts: tasks },
+            Recipient::Worker => {
+                self.engine.outlet_mut().forget_worker(&peer);
+                Event::WorkerUnreachable { worker: peer, requests: tasks }
+            }
+        };
+        self.engine.handle(event, now);
+    }
 }
 
-/// What could not be sent to a peer: so many answers, and what had these task ids.
-fn unreachable(
-    peer: PeerId,
-    recipient: Recipient,
-    answers: u64,
-    tasks: Vec<ClientAddress>,
-) -> Event<Body<Frame>> {
-    match recipient {
-        Recipient::Client => Event::ClientUnreachable { client: peer, answers, parts: tasks },
-        Recipient::Worker => Event::WorkerUnreachable { worker: peer, requests: tasks },
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use majordomo_protocol::{Body, Offer, RequestId, ServiceName, Terms, Version, client, worker};
+
+    use super::super::now;
+    use super::*;
+    use crate::config::Config;
+    use crate::engine::{Caller, Identity};
+
+    /// Two workers of MDP/0.2 have left, and each is to be told something. The request of the
+    /// first goes to the second, and from there back.
+    #[test]
+    fn nothing_is_left_for_a_worker_to_which_something_could_not_be_sent() {
+        let config = Config::builder().bind("inproc://broker").build().unwrap();
+        let mut server = Server::bind_in(&zmq::Context::new(), &config).unwrap();
+        let service = || ServiceName::new("echo").unwrap();
+        let began = now();
+        for name in [b"A", b"B"] {
+            let (worker, version) = (PeerId::new(name), Version::V0_2);
+            let command = worker::ToBroker::Ready { service: service(), offer: Offer::default() };
+            server.engine.handle_worker(Identity::OPEN, &worker, version, command, began);
+        }
+        let later = began + config.heartbeat_interval() + Duration::from_millis(1);
+        let (peer, id) = (PeerId::new(b"c"), Some(RequestId::new([1; 16])));
+        let caller = Caller { peer, version: Version::V1_0, envelope: None, id };
+        let (terms, body) = (Terms::default(), Body::from_frame(Frame::from(&b"hi"[..])));
+        let command = client::ToBroker::Request { id, service: service(), terms, body };
+        server.engine.handle_client(Identity::OPEN, caller, command, later);
+        // B is due a HEARTBEAT.
+        server.engine.handle_timeout(later, began);
+
+        server.engine.sent();
+        let unsent = server.engine.outlet_mut().take_singles();
+        let peers: Vec<_> = unsent.iter().map(|parcel| parcel.peer.clone()).collect();
+        assert_eq!(peers, [PeerId::new(b"A"), PeerId::new(b"B")]);
+        for parcel in unsent {
+            server.send_singles(parcel, later).unwrap();
+        }
+        assert_eq!(server.engine.counters().requests_dispatched, 2);
+        assert!(server.engine.outlet_mut().take_singles().is_empty());
     }
 }
