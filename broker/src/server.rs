@@ -217,13 +217,16 @@ impl Server {
         // Nobody is served before it is known who may do what.
         self.read_news(now())?;
         loop {
-            let found = self.wait(caught_up)?;
+            let mut found = self.wait(caught_up)?;
             let now = now();
-            if found.told {
-                self.read_stop_requests(now)?;
-                self.read_news(now)?;
-            }
+            self.heed(found, now)?;
             caught_up = self.read(now)?;
+            // What has come meanwhile is answered in the same messages.
+            if caught_up && let Some(further) = self.router.run_io(Some(Duration::ZERO))? {
+                found = further;
+                self.heed(found, now)?;
+                caught_up = self.read(now)?;
+            }
             if caught_up && !found.more {
                 self.caught_up_at = now;
             }
@@ -241,6 +244,14 @@ impl Server {
                 return Ok(self.engine.counters().clone());
             }
         }
+    }
+
+    fn heed(&mut self, found: Found, now: Instant) -> Result<(), ServerError> {
+        if found.told {
+            self.read_stop_requests(now)?;
+            self.read_news(now)?;
+        }
+        Ok(())
     }
 
     /// Waits for a message, a stop request or a deadline, if all has been read. Says `told`
