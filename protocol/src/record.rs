@@ -141,6 +141,8 @@ pub(crate) struct Record<'a, F> {
     reader: &'a mut Reader<F>,
 }
 
+/// What every record passes is inlined always: a command is then read from where it came, and
+/// its parts are not moved from function to function.
 impl<'a, F: Frame> Record<'a, F> {
     /// The first record of these bytes, and how many bytes follow it.
     #[inline(always)]

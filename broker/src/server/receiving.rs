@@ -73,14 +73,6 @@ struct Said<'a> {
     done: Result<(), zmq::Error>,
 }
 
-impl Said<'_> {
-    fn handle(&mut self, event: Event<Body<Frame>>) {
-        if self.done.is_ok() {
-            self.done = self.server.handle(self.identity, event, self.now);
-        }
-    }
-}
-
 /// Inlined always: a command is put together where the engine takes it, and is not moved.
 impl Listener<Frame> for Said<'_> {
     #[inline(always)]
@@ -90,18 +82,21 @@ impl Listener<Frame> for Said<'_> {
         envelope: Vec<Frame>,
         command: client::ToBroker<Body<Frame>>,
     ) {
+        if self.done.is_err() {
+            return;
+        }
         let envelope = (!envelope.is_empty()).then(|| Box::new(Body::from_frames(envelope)));
         let caller = Caller { peer: self.peer.clone(), version, envelope, id: None };
         match command {
             client::ToBroker::Request { id, service, terms, body } if service.is_reserved() => {
                 let caller = Caller { id, ..caller };
-                self.handle(question(caller, service, &body, terms.no_reply));
+                let event = question(caller, service, &body, terms.no_reply);
+                self.done = self.server.handle(self.identity, event, self.now);
             }
-            command if self.done.is_ok() => {
+            command => {
                 self.server.engine.handle_client(self.identity, caller, command, self.now);
                 self.done = self.server.act(self.now);
             }
-            _ => {}
         }
     }
 

@@ -1,5 +1,5 @@
-//! How what the engine wants said leaves: by the outbox, or at once when a message is full;
-//! and what follows where it cannot.
+//! How what is in the outbox leaves: at the end of a round, or before the next event when a
+//! message is full; and what follows where it cannot.
 
 use std::time::Instant;
 
